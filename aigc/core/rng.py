@@ -1,0 +1,78 @@
+"""Random numbers by counter: what sample `i` draws depends on `(seed, i)` and nothing else.
+
+A stateful generator makes a sample depend on its neighbours in the batch. Here each number is a hash
+of (seed, sample, position), as in Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"),
+with the finaliser of SplitMix64 (Steele, Lea & Flood 2014). So samples do not depend on batch size,
+number of devices or order.
+"""
+
+from math import pi, prod
+
+import torch
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as signed 64-bit; integer products wrap around
+_MIX1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX2 = 0x94D049BB133111EB - 2**64
+
+
+class Rng:
+    """One stream a row: `index (B,)` holds the numbers of the samples in this batch."""
+
+    def __init__(self, seed: int, index: Tensor):
+        key = _mix(torch.tensor(seed, dtype=torch.int64, device=index.device) * _GAMMA)
+        self.state = _mix(key ^ _mix(index.to(torch.int64) * _MIX1 + 1))[:, None]
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are made."""
+        return self.state.device
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Doubles `(B, *shape)` in the open interval (0, 1), 53 bits each."""
+        words = self._words(prod(shape))
+        return ((_shift(words, 11).double() + 0.5) * 2.0**-53).view(-1, *shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal floats `(B, *shape)`, two from each word by Box-Muller."""
+        n = prod(shape)
+        words = self._words((n + 1) // 2)
+        radius = (_shift(words, 40).float() + 0.5).mul(2.0**-24).log().mul(-2).sqrt()
+        angle = (words & 0xFFFFFF).float().mul(2 * pi * 2.0**-24)
+        pair = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
+        return pair.flatten(1)[:, :n].reshape(-1, *shape)
+
+    def categorical(self, probs: Tensor) -> Tensor:
+        """One index a row from `probs (B, V)` or `(V,)`, by inverting the cumulative sum."""
+        cdf = probs.double().cumsum(-1).expand(len(self), -1)
+        u = self.uniform(1) * cdf[:, -1:]
+        index = torch.searchsorted(cdf.contiguous(), u, right=True)[:, 0]
+        return index.clamp(max=cdf.shape[-1] - 1)
+
+    def _words(self, n: int) -> Tensor:
+        steps = torch.arange(1, n + 1, device=self.device) * _GAMMA
+        words = _mix(self.state + steps)
+        self.state = self.state + steps[-1:]
+        return words
+
+
+def seeds(seed: int, *path: int) -> int:
+    """A non-negative seed below 2**31 for a purpose named by `path`."""
+    x = torch.tensor(seed, dtype=torch.int64)
+    for part in path:
+        x = _mix(x * _GAMMA + part + 1)
+    return int(_shift(_mix(x), 33))
+
+
+def _shift(x: Tensor, k: int) -> Tensor:
+    """Logical right shift of signed 64-bit words."""
+    return (x >> k) & ((1 << (64 - k)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX1
+    x = (x ^ _shift(x, 27)) * _MIX2
+    return x ^ _shift(x, 31)

@@ -1,0 +1,150 @@
+"""The one data module: an endless shuffled stream cut at the budget, and validation in order.
+
+A run has one long epoch. Example `j` of the run is `permutation(j // n)[j % n]`, a function of the
+seed and the count of examples seen: budgets are exact, and a position is one number.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import ceil
+from typing import Literal
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from aigc.core.errors import BadInput
+from aigc.core.rng import seeds
+from aigc.core.spec import Batch
+from aigc.data.store import Store
+
+RESIDENT_BYTES = 4 * 2**30  # keep ids on the device up to this size
+
+
+class Indices:
+    """Index batches of one rank: shuffled passes over `n` examples, or one pass in order."""
+
+    def __init__(
+        self, n: int, batch: int, total: int, seed: int | None, rank: int = 0, world: int = 1
+    ):
+        self.n, self.batch, self.total, self.seed = n, batch, total, seed
+        self.rank, self.world = rank, world
+        self._permutation = lru_cache(maxsize=2)(self._shuffle)
+
+    def __len__(self) -> int:
+        return ceil(self.total / self.batch)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, self.total, self.batch):
+            stop = start + self.batch if self.seed is not None else min(start + self.batch, self.total)
+            yield self.take(start, stop)[self.rank :: self.world]
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """Indices of examples `start` to `stop` of the stream."""
+        parts = []
+        while start < stop:
+            turn, offset = divmod(start, self.n)
+            count = min(self.n - offset, stop - start)
+            parts.append(self._permutation(turn)[offset : offset + count])
+            start += count
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _shuffle(self, turn: int) -> Tensor:
+        if self.seed is None:
+            return torch.arange(self.n)
+        generator = torch.Generator().manual_seed(seeds(self.seed, turn))
+        return torch.randperm(self.n, generator=generator)
+
+
+class Resident:
+    """Batches gathered on the device from ids that lie there: no workers, no copies, no collation."""
+
+    def __init__(self, ids: np.ndarray, labels: np.ndarray | None, indices: Indices, device: str):
+        wide = ids.astype(np.int32) if ids.dtype == np.uint16 else np.array(ids)
+        self.ids = torch.from_numpy(wide).to(device)
+        self.y = None if labels is None else torch.from_numpy(labels).to(device)
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index in self.indices:
+            index = index.to(self.ids.device)
+            yield Batch(self.ids[index].long(), None if self.y is None else self.y[index])
+
+
+class Mapped(Dataset):
+    """Batches read from memory-mapped ids, for worker processes."""
+
+    def __init__(self, ids: np.ndarray, labels: np.ndarray | None):
+        self.ids, self.labels = ids, labels
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, index: Tensor) -> Batch:
+        """One gather a batch."""
+        rows = np.asarray(index)
+        ids = torch.from_numpy(self.ids[rows].astype(np.int64))
+        return Batch(ids, None if self.labels is None else torch.from_numpy(self.labels[rows]))
+
+
+class DataModule(L.LightningDataModule):
+    """Serves `Batch(ids, y)`; `batch_size` is global and split over the devices.
+
+    `examples` is the length of the run. `where` is `device` (ids resident), `workers`, or `auto`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        batch_size: int,
+        examples: int,
+        seed: int = 0,
+        where: Literal["auto", "device", "workers"] = "auto",
+        workers: int = 2,
+    ):
+        super().__init__()
+        self.store, self.batch_size, self.examples, self.seed = store, batch_size, examples, seed
+        self.where, self.workers = where, workers
+
+    def train_dataloader(self) -> Resident | DataLoader:
+        """The stream, `ceil(examples / batch_size)` batches long."""
+        return self._loader("train", self.batch_size, self.examples, self.seed)
+
+    def val_dataloader(self) -> Resident | DataLoader:
+        """The validation split in order."""
+        total = self.store.meta["counts"]["validation"]
+        return self._loader("validation", max(self.batch_size, 256), total, None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
+        """Resident batches are there already."""
+        return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in batch))
+
+    def _loader(self, split: str, batch: int, total: int, seed: int | None):
+        rank, world, device = 0, 1, "cpu"
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            device = self.trainer.strategy.root_device
+        if batch % world and seed is not None:
+            raise BadInput(f"batch_size={batch} does not divide over {world} devices")
+        ids, labels = self.store.ids(split), self.store.labels(split)
+        indices = Indices(len(ids), batch, total, seed, rank, world)
+        fits = ids.nbytes <= RESIDENT_BYTES
+        if self.where == "device" or (self.where == "auto" and fits):
+            return Resident(ids, labels, indices, device)
+        return DataLoader(
+            Mapped(ids, labels),
+            batch_sampler=indices,
+            collate_fn=_as_is,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=False,
+        )
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

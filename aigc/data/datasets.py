@@ -1,0 +1,91 @@
+"""What a data set is: facts that can be listed without loading it, and a function that loads it."""
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from aigc.core.errors import BadInput
+from aigc.core.registry import Registry
+
+
+@dataclass
+class Source:
+    """Loaded raw data: one entry a split, `train` always, `validation` and `test` where official.
+
+    Raw data are `uint8 (N, C, H, W)` for images, a list of documents for text, a list of `(wave,
+    rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic law.
+    """
+
+    parts: dict[str, Any]
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    class_names: list[str] = field(default_factory=list)
+    truth: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What can be said of a data set before it is loaded."""
+
+    name: str
+    modality: Literal["text", "image", "audio", "tabular"]
+    kind: Literal["embedded", "law", "standard", "own"]
+    licence: str
+    about: str
+    splits: str
+    classes: int
+    load: Callable[..., Source]
+
+
+DATASETS: Registry[Facts] = Registry("dataset")
+
+
+def dataset(
+    modality: str,
+    kind: str = "standard",
+    licence: str = "",
+    splits: str = "carved",
+    classes: int = 0,
+) -> Callable[[Callable[..., Source]], Callable[..., Source]]:
+    """Register a loader under its own name with its facts.
+
+    `splits` names the official parts (`train/test`), or `carved` where the framework cuts them.
+    The first line of the docstring is the description that `aigc list datasets` prints.
+    """
+
+    def add(load: Callable[..., Source]) -> Callable[..., Source]:
+        about = (load.__doc__ or "").strip().splitlines()[0]
+        facts = Facts(load.__name__, modality, kind, licence, about, splits, classes, load)
+        DATASETS.add(load.__name__, facts)
+        return load
+
+    return add
+
+
+def all_datasets() -> Registry[Facts]:
+    """The registry with every module of `aigc.data.sets` in it."""
+    from aigc.data import sets
+
+    for module in pkgutil.iter_modules(sets.__path__):
+        importlib.import_module(f"{sets.__name__}.{module.name}")
+    return DATASETS
+
+
+def data_root() -> Path:
+    """Where standard data sets live: `AIGC_DATA`, default `./data`."""
+    return Path(os.environ.get("AIGC_DATA", "data"))
+
+
+def locate(*places: str, hint: str) -> Path:
+    """The first existing of `places` below the data root; else BadInput with where and what to do."""
+    candidates = [data_root() / place for place in places]
+    for path in candidates:
+        if path.exists():
+            return path
+    looked = ", ".join(str(path) for path in candidates)
+    raise BadInput(f"data not found: looked for {looked} (root: AIGC_DATA); {hint}")

@@ -1,0 +1,139 @@
+"""Reading other people's files: whatever is wrong with one is said in a line that names it."""
+
+import csv
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aigc.core.errors import BadInput
+
+MAX_PIXELS = 50_000_000  # refuse a decompression bomb before decoding it
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+SOUNDS = {".wav", ".flac", ".ogg", ".mp3"}
+
+
+def own_path(path: str | None, name: str) -> Path:
+    """The user's `dataset.path`, which must exist."""
+    if path is None:
+        raise BadInput(f"dataset={name} needs dataset.path=PATH")
+    if not Path(path).exists():
+        raise BadInput(f"dataset.path={path} does not exist")
+    return Path(path)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file; the error names the line of the first bad byte."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadInput(f"{path}:{line}: not UTF-8 ({error.reason})") from error
+    if not text.strip():
+        raise BadInput(f"{path} is empty")
+    return text
+
+
+def read_sound(path: Path) -> tuple[np.ndarray, int]:
+    """A sound file as mono float32 and its rate in Hz."""
+    import soundfile
+
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise BadInput(f"{path} cannot be read as sound: {error}") from error
+    if not len(wave) or not np.isfinite(wave).all():
+        raise BadInput(
+            f"{path} holds {'no samples' if not len(wave) else 'samples that are not finite'}"
+        )
+    return wave.mean(1), rate
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV with a header; a row of another length is an error with its line (pandas would pad it)."""
+    text = read_text(path)
+    lines = csv.reader(text.splitlines(keepends=True))
+    header = next(lines)
+    for row in lines:
+        if row and len(row) != len(header):
+            raise BadInput(
+                f"{path}:{lines.line_num}: {len(row)} fields, but the header has {len(header)}"
+            )
+    frame = pd.read_csv(path)
+    if not len(frame):
+        raise BadInput(f"{path} has a header and no rows")
+    return frame
+
+
+def read_picture(path: Path, size: int | None) -> np.ndarray:
+    """A picture as `uint8 (C, H, W)`, grey or RGB; `size` cuts the middle square and resizes it."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadInput(
+                    f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}"
+                )
+            image = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
+            if size is not None:
+                side = min(image.size)
+                left, top = (image.width - side) // 2, (image.height - side) // 2
+                box = (left, top, left + side, top + side)
+                image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
+            pixels = np.asarray(image)
+    except (UnidentifiedImageError, OSError) as error:
+        raise BadInput(f"{path} cannot be read as a picture: {error}") from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An idx file of unsigned bytes (the format of MNIST)."""
+    raw = path.read_bytes()
+    if raw[:3] != b"\x00\x00\x08":
+        raise BadInput(f"{path} is not an idx file of unsigned bytes")
+    shape = tuple(np.frombuffer(raw, ">u4", raw[3], offset=4).tolist())
+    data = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
+    if len(data) != np.prod(shape):
+        raise BadInput(f"{path} is cut short: {len(data)} bytes of {np.prod(shape)}")
+    return data.reshape(shape)
+
+
+def walk_classes(root: Path, endings: set[str]) -> tuple[list[Path], np.ndarray, list[str]]:
+    """The files below `root`, their labels by first sub-folder, and the names of the classes."""
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in endings)
+    if not files:
+        raise BadInput(f"{root} holds no file ending in {', '.join(sorted(endings))}")
+    owners = [f.relative_to(root).parts[0] if f.parent != root else "" for f in files]
+    names = sorted(set(owners))
+    return files, np.array([names.index(owner) for owner in owners]), names
+
+
+def read_pictures(root: Path, size: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """All pictures below `root` as one array; mixed grey and colour becomes colour."""
+    files, y, names = walk_classes(root, PICTURES)
+    pictures = [read_picture(f, size) for f in files]
+    channels = max(len(p) for p in pictures)
+    pictures = [np.broadcast_to(p, (channels, *p.shape[1:])) for p in pictures]
+    odd = next((f for f, p in zip(files, pictures) if p.shape != pictures[0].shape), None)
+    if odd:
+        raise BadInput(f"{odd} differs in size from {files[0]}: set dataset.size to resize all")
+    return np.stack(pictures), y, names
+
+
+def download(url: str, path: Path, otherwise: Exception, check: Callable[[bytes], bool]) -> None:
+    """Fetch a file into place whole or not at all; raises `otherwise` when there is no network."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            content = response.read()
+    except OSError as error:
+        raise otherwise from error
+    if not check(content):
+        raise BadInput(f"{url} gave something else than expected ({len(content)} bytes)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(path)

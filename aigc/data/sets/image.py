@@ -1,0 +1,124 @@
+"""Standard sets of pictures, and your own folder.
+
+Official files are used where they lie below the data root (`AIGC_DATA`), and downloaded by
+torchvision where it can. A variant that is not the official set (recompressed, re-split, cut)
+has a name of its own, so that no score is taken for the published one.
+"""
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+
+from aigc.core.errors import BadInput
+from aigc.data.datasets import Source, data_root, dataset, locate
+from aigc.data.files import own_path, read_idx, read_pictures
+
+_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
+_FASHION = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
+
+
+@dataset("image", licence="CC BY-SA 3.0", splits="train/test", classes=10)
+def mnist() -> Source:
+    """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al. 1998)."""
+    return _torchvision("MNIST", ["image/mnist", "mnist", "."], [str(i) for i in range(10)])
+
+
+@dataset("image", licence="MIT", splits="train/test", classes=10)
+def fashion_mnist() -> Source:
+    """FashionMNIST: 60,000 + 10,000 pieces of clothing, 28 x 28 (Xiao et al. 2017)."""
+    return _torchvision("FashionMNIST", ["fashion_mnist", "."], _FASHION)
+
+
+@dataset("image", licence="MIT", splits="train/test (not the official ones)", classes=10)
+def fashion_mnist_resplit() -> Source:
+    """FashionMNIST's 70,000 pictures in another order and split; not comparable to published scores."""
+    folder = locate("image/fashionmnist/FashionMNIST/raw", hint="unpack the re-split files there")
+    parts = {"train": "train", "test": "t10k"}
+    images = {s: read_idx(folder / f"{f}-images-idx3-ubyte")[:, None] for s, f in parts.items()}
+    labels = {s: read_idx(folder / f"{f}-labels-idx1-ubyte").astype(int) for s, f in parts.items()}
+    return Source(images, labels, _FASHION)
+
+
+@dataset("image", licence="research use", splits="train/test", classes=10)
+def cifar10() -> Source:
+    """CIFAR-10: 50,000 + 10,000 colour pictures, 32 x 32 (Krizhevsky 2009)."""
+    return _torchvision("CIFAR10", ["image/cifar10_official", "cifar10", "."], _CIFAR10)
+
+
+@dataset("image", licence="research use", splits="train/test", classes=10)
+def cifar10_jpeg() -> Source:
+    """CIFAR-10 recompressed as JPEG (quality 75): lossy, not comparable to published scores."""
+    folder = locate(
+        "image/cifar10/jpeg", hint="unpack the JPEG folders train/<class>/ and test/<class>/ there"
+    )
+    parts, labels = {}, {}
+    for split in ("train", "test"):
+        parts[split], labels[split], names = read_pictures(folder / split, None)
+    return Source(parts, labels, names)
+
+
+@dataset("image", licence="research use", classes=10)
+def cifar10_4k() -> Source:
+    """The first 4,000 training pictures of CIFAR-10, exact pixels: a small set of its own."""
+    folder = "image/cifar10/exact4k/cifar-10-batches-py"
+    path = locate(f"{folder}/data_batch_1", hint="put CIFAR-10's pickled batch of 4,000 there")
+    batch = _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    pictures = np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32)
+    return Source({"train": pictures}, {"train": np.asarray(batch["labels"])}, _CIFAR10)
+
+
+@dataset("image", kind="own", licence="yours", splits="carved, or folders train/ and test/")
+def image_folder(path: str | None = None, size: int | None = None) -> Source:
+    """Any folder of pictures; sub-folders are classes (`dataset.path=DIR`)."""
+    root = own_path(path, "image_folder")
+    splits = [s for s in ("train", "validation", "test") if (root / s).is_dir()] or [None]
+    parts, labels, names = {}, {}, []
+    for split in splits:
+        key = split or "train"
+        parts[key], y, names = read_pictures(root / split if split else root, size)
+        if len(names) > 1:
+            labels[key] = y
+    return Source(parts, labels, names if labels else [])
+
+
+class _Plain(pickle.Unpickler):
+    """Unpickles arrays and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
+            return super().find_class(module, name)
+        if (module, name) == ("_codecs", "encode"):
+            return super().find_class(module, name)
+        raise BadInput(f"the pickle asks for {module}.{name}, which is not plain data")
+
+
+def _torchvision(name: str, places: list[str], class_names: list[str]) -> Source:
+    """A torchvision set below the data root, unpacked or downloaded where it is not there yet."""
+    from torchvision import datasets
+
+    load = getattr(datasets, name)
+    for place in places:
+        for fetch in (False, place == places[-1] or (data_root() / place).is_dir()):
+            try:
+                root = data_root() / place
+                sets = {
+                    s: load(root, train=s == "train", download=fetch) for s in ("train", "test")
+                }
+            except (RuntimeError, OSError):
+                continue
+            return Source(
+                {split: _channels_first(np.asarray(s.data)) for split, s in sets.items()},
+                {split: np.asarray(s.targets) for split, s in sets.items()},
+                class_names,
+            )
+    looked = ", ".join(str(data_root() / place) for place in places)
+    raise BadInput(
+        f"{name} not found: looked in {looked} (root: AIGC_DATA) and could not download it; "
+        "put the official files there or connect to the network once"
+    )
+
+
+def _channels_first(pictures: np.ndarray) -> np.ndarray:
+    return pictures[:, None] if pictures.ndim == 3 else pictures.transpose(0, 3, 1, 2)

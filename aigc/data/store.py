@@ -1,0 +1,179 @@
+"""Prepared data: raw data encoded once to memory-mapped ids, keyed by what they were made from."""
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aigc.core.errors import BadInput
+from aigc.core.spec import Space
+from aigc.data.datasets import Facts, Source, all_datasets, data_root
+from aigc.modalities.base import Codec
+
+FORMAT = 1  # raise it when the layout below changes
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How splits that a data set does not bring are carved from `train`; the same for every run."""
+
+    validation: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared data set: ids and labels of each split, the fitted codec, and the facts.
+
+    `meta` holds `name`, `hash` (of the content), `counts`, `class_names` and `truth`.
+    """
+
+    folder: Path
+    codec: Codec
+    meta: dict[str, Any]
+
+    @property
+    def space(self) -> Space:
+        """The codec's space with the number of classes."""
+        return replace(self.codec.space, classes=len(self.meta["class_names"]))
+
+    def ids(self, split: str) -> np.ndarray:
+        """Memory-mapped ids `(N, *shape)` in the smallest unsigned type that holds them."""
+        return np.load(self.folder / f"ids-{split}.npy", mmap_mode="r", allow_pickle=False)
+
+    def labels(self, split: str) -> np.ndarray | None:
+        """Labels `(N,)` int64, or None for a data set without classes."""
+        file = self.folder / f"labels-{split}.npy"
+        return np.load(file, allow_pickle=False) if file.exists() else None
+
+
+def cache_root() -> Path:
+    """Where prepared data live: `AIGC_CACHE`, default `~/.cache/aigc`."""
+    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return Path(os.environ.get("AIGC_CACHE", Path(base) / "aigc"))
+
+
+def prepare(
+    name: str,
+    codec: Codec,
+    settings: dict[str, Any],
+    options: dict[str, Any] | None = None,
+    split: Split = Split(),
+) -> Store:
+    """The store of data set `name` through `codec`, made on first use.
+
+    `settings` are the codec's constructor arguments (they enter the key), `options` the loader's.
+    Two processes may prepare at once: each writes a folder of its own and the first rename wins.
+    """
+    facts = all_datasets()[name]
+    if facts.modality != codec.modality:
+        raise BadInput(
+            f"dataset '{name}' is {facts.modality}, not {codec.modality}: use modality={facts.modality}"
+        )
+    options = {k: v for k, v in (options or {}).items() if v is not None}
+    folder = cache_root() / "data" / f"{name}-{_key(facts, settings, options, split)}"
+    if not (folder / "meta.json").exists():
+        source = _load(facts, options)
+        _write(folder, facts, codec.fit(list(source.parts.values())), source, split)
+    meta = json.loads((folder / "meta.json").read_text())
+    return Store(folder, codec.load(folder), meta)
+
+
+def _load(facts: Facts, options: dict[str, Any]) -> Source:
+    allowed = list(inspect.signature(facts.load).parameters)
+    if wrong := [key for key in options if key not in allowed]:
+        takes = ", ".join(f"dataset.{key}" for key in allowed) or "no options"
+        raise BadInput(f"dataset '{facts.name}' has no option 'dataset.{wrong[0]}': it takes {takes}")
+    return facts.load(**options)
+
+
+def _key(facts: Facts, settings: dict, options: dict, split: Split) -> str:
+    """A hash of everything the ids depend on, cheap enough to compute at every start."""
+    parts = [FORMAT, facts.name, settings, options, vars(split), inspect.getsource(facts.load)]
+    if facts.kind == "embedded":
+        parts += [version("scikit-learn"), sys.version_info[:3]]
+    if facts.kind == "standard":
+        parts += [str(data_root().resolve())]
+    if "path" in options:
+        root = Path(options["path"])
+        files = sorted(root.rglob("*")) if root.is_dir() else [root]
+        parts += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Split) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        content = hashlib.sha256()
+        counts = {}
+        for which, (ids, labels) in _carve(facts, codec, source, split).items():
+            ids = ids.astype(_smallest(codec.space), copy=False)
+            np.save(part / f"ids-{which}.npy", ids)
+            content.update(np.ascontiguousarray(ids))
+            if labels is not None:
+                np.save(part / f"labels-{which}.npy", labels.astype(np.int64))
+                content.update(np.ascontiguousarray(labels, np.int64))
+            counts[which] = len(ids)
+        codec.save(part)
+        meta = {
+            "name": facts.name,
+            "modality": facts.modality,
+            "licence": facts.licence,
+            "hash": content.hexdigest()[:12],
+            "counts": counts,
+            "class_names": _class_names(source),
+            "truth": source.truth,
+        }
+        (part / "meta.json").write_text(json.dumps(meta))
+        try:
+            part.rename(folder)
+        except OSError:
+            if not (folder / "meta.json").exists():
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str, tuple]:
+    """Encoded splits; missing ones come from `train`, in running order for text, shuffled otherwise."""
+    out = {
+        which: (codec.encode(raw).numpy(), source.labels.get(which))
+        for which, raw in source.parts.items()
+    }
+    ids, labels = out["train"]
+    missing = [which for which in ("validation", "test") if which not in out]
+    sizes = {which: round(getattr(split, which) * len(ids)) for which in missing}
+    left = len(ids) - sum(sizes.values())
+    if min([left, *sizes.values()]) < 1:
+        raise BadInput(f"dataset '{facts.name}' has {len(ids)} examples, too few to split")
+    order = np.arange(len(ids))
+    if facts.modality != "text":
+        order = np.random.RandomState(split.seed).permutation(len(ids))
+    stops = np.cumsum([left, *sizes.values()])
+    for which, rows in zip(["train", *missing], np.split(order, stops[:-1])):
+        rows = np.sort(rows)
+        out[which] = (ids[rows], None if labels is None else labels[rows])
+    return {which: out[which] for which in SPLITS}
+
+
+def _class_names(source: Source) -> list[str]:
+    if not source.labels:
+        return []
+    return source.class_names or [str(i) for i in range(int(source.labels["train"].max()) + 1)]
+
+
+def _smallest(space: Space) -> type:
+    top = max(space.levels) if isinstance(space.levels, tuple) else space.levels
+    return np.uint8 if top <= 2**8 else np.uint16 if top <= 2**16 else np.int32

@@ -1,0 +1,152 @@
+"""What the four families share: a view, an optimizer, and samples that depend on (seed, i) alone."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from aigc.core.errors import BadInput
+from aigc.core.rng import Rng
+from aigc.core.spec import Batch
+from aigc.core.views import View
+
+# Matrix kernels on CPU give a row the same bits in any batch of a multiple of 16 rows, not in others.
+ROWS = 16
+
+MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Optimizer]
+
+
+class Loss(NamedTuple):
+    """What is minimised, and what is logged (detached scalars)."""
+
+    value: Tensor
+    logs: dict[str, Tensor]
+
+
+class GenerativeModule(L.LightningModule):
+    """A family: it gets networks, a view and an optimizer, and knows neither data nor configuration.
+
+    `roles` names the networks that the constructor takes, `needs` the kind of view, `provides` what the
+    trained model can give: `nats`, `samples`, `latents`. `samplers` are the classes that `sample` takes.
+    """
+
+    needs: ClassVar[Literal["tokens", "floats"]] = "floats"
+    roles: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[frozenset[str]] = frozenset({"samples"})
+    samplers: ClassVar[tuple[type, ...]] = ()
+    likelihood: ClassVar[str] = "none"  # "exact", "bound" or "none"
+
+    def __init__(
+        self,
+        view: View,
+        optimizer: MakeOptimizer = torch.optim.AdamW,
+        lr_at: Callable[[int], float] = lambda step: 1.0,
+    ):
+        super().__init__()
+        self.view, self.make_optimizer, self.lr_at = view, optimizer, lr_at
+        if bool(view.spec.vocab) != (self.needs == "tokens"):
+            raise BadInput(
+                f"{type(self).__name__} needs a view of {self.needs}, "
+                f"not '{type(view).__name__.lower()}'"
+            )
+        self.logs: dict[str, Tensor] = {}
+        # Labels that a user does not give are drawn as often as in the training data.
+        self.register_buffer("class_weights", torch.ones(max(view.spec.classes, 1)))
+
+    @abstractmethod
+    def loss(self, x: Tensor, y: Tensor | None) -> Loss:
+        """The training objective of `x (B, *spec.shape)` with labels `y (B,)`."""
+
+    def nats(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        """Upper bound on `-log p(ids | y)` of each example `(B,)`, exact for `likelihood = "exact"`."""
+        return None
+
+    @abstractmethod
+    def draw(self, n: int, y: Tensor | None, sampler: Any, rng: Rng) -> Iterator[Tensor]:
+        """The states of `n` samples on their way, `(n, *spec.shape)`; the last one is the sample."""
+
+    def observe(self, ids: Tensor, y: Tensor | None) -> None:
+        """Called once after training with training examples; for what a sampler needs of the data."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        y: int | Tensor | None = None,
+        seed: int = 0,
+        sampler: Any = None,
+        batch_size: int = 256,
+        start: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Samples number `start` to `start + n` of this seed: ids `(n, *shape)` and their labels `(n,)`.
+
+        Sample `i` depends on `(seed, i)` only. `y` fixes the label; without it labels are drawn. Raises
+        BadInput for a label out of range or a sampler of another family.
+        """
+        if not isinstance(sampler, self.samplers):
+            allowed = ", ".join(s.__name__ for s in self.samplers)
+            raise BadInput(f"{type(sampler).__name__} does not sample a {self.name}: use {allowed}")
+        labels = self._labels(n, y, seed, start)
+        parts = []
+        for low in range(0, n, batch_size):
+            size = min(batch_size, n - low)
+            rows = -(-size // ROWS) * ROWS
+            index = torch.arange(start + low, start + low + rows, device=self.device)
+            y_part = None
+            if labels is not None:
+                y_part = labels[low : low + size]
+                y_part = torch.cat([y_part, y_part.new_zeros(rows - size)])
+            *_, x = self.draw(rows, y_part, sampler, Rng(seed, index))
+            parts.append(self.view.decode(x[:size]))
+        return torch.cat(parts), labels
+
+    @property
+    def name(self) -> str:
+        """The family's name in messages."""
+        return type(self).__name__.lower()
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """One step of automatic optimisation; what it logs is read by a callback, not per step."""
+        loss = self.loss(self.view.encode(batch.ids), batch.y)
+        self.logs = loss.logs
+        return loss.value
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """The mean training objective on the validation split, as `val/loss`."""
+        loss = self.loss(self.view.encode(batch.ids), batch.y)
+        self.log("val/loss", loss.value.detach(), batch_size=len(batch.ids), sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""
+        optimizer = self.make_optimizer(decayed(self))
+        schedule = {"scheduler": LambdaLR(optimizer, self.lr_at), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _labels(self, n: int, y: int | Tensor | None, seed: int, start: int) -> Tensor | None:
+        classes = self.view.spec.classes
+        if classes == 0:
+            if y is not None:
+                raise BadInput("this model has no classes: leave y out")
+            return None
+        if y is None:
+            index = torch.arange(start, start + n, device=self.device)
+            return Rng(seed ^ 0x5EED, index).categorical(self.class_weights)
+        labels = torch.as_tensor(y, device=self.device).expand(n).contiguous()
+        if labels.min() < 0 or labels.max() >= classes:
+            raise BadInput(f"y={y}: labels run from 0 to {classes - 1}")
+        return labels
+
+
+def decayed(*modules: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups: weight decay for matrices and kernels, none for biases, norms and scales."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,138 @@
+"""Probabilities of discretised values: every id is an interval of floats, so mass sums to one.
+
+The interval of a value is half a `quantum` to either side; those of the lowest and the highest
+level reach to infinity (Salimans et al. 2017, eq. 2). A tuple of quanta, one a feature, serves tables.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aigc.core.rng import Rng
+from aigc.core.spec import Spec
+
+
+def as_quantum(spec: Spec) -> Tensor:
+    """The width of a level, broadcastable to `spec.shape`."""
+    return torch.tensor(spec.quantum)
+
+
+def discretized(
+    x: Tensor, mean: Tensor, scale: Tensor, quantum: Tensor, log_cdf: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Log probability of each value `x` in [-1, 1] under a symmetric location-scale law, elementwise."""
+    upper = (x + quantum / 2 - mean) / scale
+    lower = (x - quantum / 2 - mean) / scale
+    # The law is symmetric: measure both edges from the side where the tail is small.
+    flip = upper + lower > 0
+    upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
+    at_bottom, at_top = x <= -1 + quantum / 4, x >= 1 - quantum / 4
+    upper = torch.where(torch.where(flip, at_bottom, at_top), torch.inf, upper)
+    lower_open = torch.where(flip, at_top, at_bottom)
+    high = torch.where(upper.isinf(), 0.0, log_cdf(upper.clamp(max=1e4)))
+    low = log_cdf(lower.clamp(min=-1e4))
+    gap = torch.where(lower_open, -torch.inf, low - high).clamp(max=-1e-7)
+    return high + torch.log(-torch.expm1(gap))
+
+
+def discretized_logistic(x: Tensor, mean: Tensor, scale: Tensor, quantum: Tensor) -> Tensor:
+    """Elementwise log probability under a discretised logistic."""
+    return discretized(x, mean, scale, quantum, F.logsigmoid)
+
+
+def discretized_gaussian(x: Tensor, mean: Tensor, scale: Tensor, quantum: Tensor) -> Tensor:
+    """Elementwise log probability under a discretised Gaussian (Ho et al. 2020, eq. 13)."""
+    return discretized(x, mean, scale, quantum, torch.special.log_ndtr)
+
+
+class Logistic(nn.Module):
+    """A discretised logistic around the decoder's output, with one learned scale a value."""
+
+    width = 1  # numbers that the decoder emits for each value
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.register_buffer("quantum", as_quantum(spec), persistent=False)
+        self.log_scale = nn.Parameter(torch.full(spec.shape, -1.5))
+
+    @property
+    def scale(self) -> Tensor:
+        """Positive, bounded below by a twentieth of a level so that no value collapses."""
+        return self.log_scale.exp() + self.quantum / 20
+
+    def nats(self, x: Tensor, out: Tensor) -> Tensor:
+        """`-log p(x | out)` of each example `(B,)`."""
+        return -discretized_logistic(x, out, self.scale, self.quantum).flatten(1).sum(1)
+
+    def mode(self, out: Tensor) -> Tensor:
+        """The most probable values."""
+        return out
+
+    def sample(self, out: Tensor, rng: Rng) -> Tensor:
+        """Values drawn from the law."""
+        u = rng.uniform(*out.shape[1:]).float().clamp(1e-7, 1 - 1e-7)
+        return out + self.scale * u.logit()
+
+
+class Bernoulli(nn.Module):
+    """Two levels: the decoder's output is a logit."""
+
+    width = 1
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+
+    def nats(self, x: Tensor, out: Tensor) -> Tensor:
+        """`-log p(x | out)` of each example `(B,)`."""
+        return F.softplus(-x * out).flatten(1).sum(1)
+
+    def mode(self, out: Tensor) -> Tensor:
+        """-1 or 1."""
+        return torch.where(out > 0, 1.0, -1.0)
+
+    def sample(self, out: Tensor, rng: Rng) -> Tensor:
+        """-1 or 1, drawn."""
+        u = rng.uniform(*out.shape[1:])
+        return torch.where(u < out.double().sigmoid(), 1.0, -1.0)
+
+
+class Categorical(nn.Module):
+    """Any law over the levels of a grid: the decoder emits one logit a level."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.width = round(2 / spec.quantum) + 1
+        self.quantum = spec.quantum
+
+    def nats(self, x: Tensor, out: Tensor) -> Tensor:
+        """`-log p(x | out)` of each example `(B,)`."""
+        ids = ((x + 1) / self.quantum).round().long()
+        return F.cross_entropy(self._logits(out), ids, reduction="none").flatten(1).sum(1)
+
+    def mode(self, out: Tensor) -> Tensor:
+        """The most probable level."""
+        return self._logits(out).argmax(1) * self.quantum - 1
+
+    def sample(self, out: Tensor, rng: Rng) -> Tensor:
+        """Levels drawn from the law."""
+        cdf = self._logits(out).double().softmax(1).cumsum(1)
+        u = rng.uniform(*cdf.shape[2:])[:, None]
+        ids = (cdf < u * cdf[:, -1:]).sum(1)
+        return (ids * self.quantum - 1).float()
+
+    def _logits(self, out: Tensor) -> Tensor:
+        """`(B, C * levels, *S)` to `(B, levels, C, *S)`."""
+        return out.unflatten(1, (-1, self.width)).movedim(2, 1)
+
+
+LIKELIHOODS = {"logistic": Logistic, "bernoulli": Bernoulli, "categorical": Categorical}
+
+
+def default_likelihood(spec: Spec) -> str:
+    """Bernoulli where all values have two levels, categorical for few levels, else logistic."""
+    if not isinstance(spec.quantum, float):
+        return "logistic"
+    levels = round(2 / spec.quantum) + 1
+    return "bernoulli" if levels == 2 else "categorical" if levels <= 32 else "logistic"

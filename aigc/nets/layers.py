@@ -1,0 +1,110 @@
+"""Layers shared by the networks, written once for every number of spatial axes."""
+
+from math import log, prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def conv(rank: int, inp: int, out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
+    """A convolution over `rank` axes that keeps sizes (rounded up when strided)."""
+    return CONV[rank](inp, out, kernel, stride, padding=kernel // 2)
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm with groups of at least four channels, at most 32 groups."""
+    groups = max(g for g in range(1, min(32, max(channels // 4, 1)) + 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def zero(module: nn.Module) -> nn.Module:
+    """Start a residual branch at zero, so that a deep net starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def pyramid(shape: tuple[int, ...], stride: int, floor: int = 4) -> list[tuple[int, ...]]:
+    """Spatial sizes from fine to coarse, divided by `stride` while the longest side exceeds `floor`."""
+    sizes = [tuple(shape)]
+    while max(sizes[-1]) > floor:
+        sizes.append(tuple(-(-side // stride) for side in sizes[-1]))
+    return sizes
+
+
+class TimeEmbedding(nn.Module):
+    """Time in [0, 1] to `(B, width)`: sinusoids of 1000 t, then two layers (Ho et al. 2020)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.frequencies = width // 2
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * self.frequencies, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        """`t (B,)`."""
+        k = torch.arange(self.frequencies, device=t.device, dtype=torch.float32)
+        angles = 1000 * t.float()[:, None] * torch.exp(k * (-log(10_000) / self.frequencies))
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1))
+
+
+class ClassEmbedding(nn.Module):
+    """Label to `(B, width)`; zero without labels, and for `y=None`."""
+
+    def __init__(self, classes: int, width: int):
+        super().__init__()
+        self.width = width
+        self.table = nn.Embedding(classes, width) if classes else None
+
+    def forward(self, y: Tensor | None, like: Tensor) -> Tensor:
+        """`y (B,)`; `like` gives batch size and device when there is no label."""
+        if self.table is None or y is None:
+            return like.new_zeros(len(like), self.width)
+        return self.table(y)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions with group norm, scaled and shifted by an embedding (Dhariwal & Nichol 2021)."""
+
+    def __init__(self, rank: int, inp: int, out: int, emb: int, kernel: int = 3, dropout: float = 0):
+        super().__init__()
+        self.norm1, self.conv1 = norm(inp), conv(rank, inp, out, kernel)
+        self.emb = nn.Linear(emb, 2 * out)
+        self.norm2, self.dropout = norm(out), nn.Dropout(dropout)
+        self.conv2 = zero(conv(rank, out, out, kernel))
+        self.skip = conv(rank, inp, out, 1) if inp != out else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """`x (B, inp, *S)`, `emb (B, emb)` to `(B, out, *S)`."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.emb(emb).unflatten(1, (2, -1)).unbind(1)
+        shape = (*scale.shape, *[1] * (x.ndim - 2))
+        h = self.norm2(h) * (1 + scale.view(shape)) + shift.view(shape)
+        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+
+
+class SelfAttention(nn.Module):
+    """Attention over all positions of a feature map, heads of 32 channels."""
+
+    def __init__(self, rank: int, channels: int):
+        super().__init__()
+        self.heads = max(1, channels // 32)
+        self.norm = norm(channels)
+        self.qkv = conv(rank, channels, 3 * channels, 1)
+        self.out = zero(conv(rank, channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, *S)` to the same shape."""
+        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        h = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
+        return x + self.out(h.transpose(-1, -2).reshape(x.shape))
+
+
+def positions(shape: tuple[int, ...]) -> int:
+    """Number of positions of a feature map of spatial `shape`."""
+    return prod(shape)

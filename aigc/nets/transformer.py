@@ -1,0 +1,218 @@
+"""One transformer, causal as a language model over tokens and bidirectional as a denoiser of floats.
+
+Pre-norm blocks with RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer
+2020), normalised queries and keys (Henry et al. 2020); conditioning by adaptive norms (DiT, Peebles
+& Xie 2023).
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aigc.core.spec import Spec
+from aigc.nets.layers import ClassEmbedding, TimeEmbedding, zero
+
+
+@dataclass
+class Cache:
+    """Keys and values of the tokens so far, in memory allocated once: `(layers, B, heads, T, d)`."""
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+
+
+class Rotary(nn.Module):
+    """Rotates pairs of channels by an angle proportional to the position."""
+
+    def __init__(self, length: int, dim: int, base: float = 10_000.0):
+        super().__init__()
+        frequency = base ** (-torch.arange(0, dim, 2).float() / dim)
+        angles = torch.arange(length).float()[:, None] * frequency
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """`x (B, heads, T, d)` at positions `start` onwards."""
+        a, b = x.chunk(2, dim=-1)
+        cos = self.cos[start : start + x.shape[2]].to(x.dtype)
+        sin = self.sin[start : start + x.shape[2]].to(x.dtype)
+        return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention; with a cache, only the new tokens are computed."""
+
+    def __init__(self, width: int, heads: int, rotary: Rotary, causal: bool):
+        super().__init__()
+        self.heads, self.causal, self.rotary = heads, causal, rotary
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = nn.RMSNorm(width // heads)
+        self.k_norm = nn.RMSNorm(width // heads)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
+        """`x (B, T, width)`."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        start = cache.length if cache else 0
+        q, k = self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start)
+        if cache is None or start == 0:
+            if cache is not None:
+                cache.keys[layer, :, :, : k.shape[2]], cache.values[layer, :, :, : k.shape[2]] = k, v
+            h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        else:
+            stop = start + k.shape[2]
+            cache.keys[layer, :, :, start:stop], cache.values[layer, :, :, start:stop] = k, v
+            h = _attend(q, cache.keys[layer, :, :, :stop], cache.values[layer, :, :, :stop])
+        return self.out(h.transpose(1, 2).flatten(2))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """New queries against all keys so far.
+
+    Plain products rather than the fused kernel: on CPU its result for one query depends on the
+    batch size in the last bit, and a sample must not depend on its neighbours.
+    """
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    new, total = scores.shape[-2:]
+    if new > 1:
+        later = torch.ones(new, total, dtype=torch.bool, device=q.device).triu(total - new + 1)
+        scores = scores.masked_fill(later, float("-inf"))
+    return scores.softmax(-1) @ v
+
+
+class Block(nn.Module):
+    """Attention and SwiGLU; `cond` widths give scale, shift and gate to both branches."""
+
+    def __init__(
+        self, width: int, heads: int, rotary: Rotary, causal: bool, dropout: float, cond: int = 0
+    ):
+        super().__init__()
+        hidden = 16 * round(width * 8 / 3 / 16)
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention = Attention(width, heads, rotary, causal)
+        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.modulate = zero(nn.Linear(cond, 6 * width)) if cond else None
+
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, cache: Cache | None = None, layer: int = 0
+    ) -> Tensor:
+        """`x (B, T, width)`, `cond (B, cond)`."""
+        if self.modulate is None:
+            x = x + self.dropout(self.attention(self.norm1(x), cache, layer))
+            return x + self.dropout(self.mlp(self.norm2(x)))
+        a, b, c, d, e, f = self.modulate(cond)[:, None].chunk(6, dim=-1)
+        x = x + c * self.dropout(self.attention(self.norm1(x) * (1 + a) + b))
+        return x + f * self.dropout(self.mlp(self.norm2(x) * (1 + d) + e))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """SwiGLU."""
+        gate, value = self.up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+class CausalTransformer(nn.Module):
+    """CausalLM role: `(ids, y, cache) -> logits`, where `logits[:, k]` predicts token `k`.
+
+    A start token (one a class) stands before the ids, so `T` ids give `T + 1` predictions, the last one
+    of the token to come. With a cache the start is made once and later calls give new ids only.
+    """
+
+    def __init__(
+        self, spec: Spec, width: int = 128, depth: int = 4, heads: int = 4, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.length, self.heads, self.depth = spec.shape[0], heads, depth
+        self.tokens = nn.Embedding(spec.vocab, width)  # also the output layer
+        self.start = nn.Embedding(max(spec.classes, 1), width)
+        rotary = Rotary(spec.shape[0] + 1, width // heads)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, rotary, True, dropout) for _ in range(depth)
+        )
+        self.dropout, self.norm = nn.Dropout(dropout), nn.RMSNorm(width)
+        self.apply(_init)
+        for name, p in self.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):
+                nn.init.normal_(p, std=0.02 / (2 * depth) ** 0.5)  # GPT-2's residual scaling
+
+    def forward(self, ids: Tensor, y: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """`ids (B, T)`, `y (B,)` to logits `(B, T + 1, V)`, or of the new ids alone."""
+        x = self.tokens(ids)
+        if cache is None or cache.length == 0:
+            y = ids.new_zeros(len(ids)) if y is None else y
+            x = torch.cat([self.start(y)[:, None], x], dim=1)
+        x = self.dropout(x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache=cache, layer=layer)
+        if cache is not None:
+            cache.length += x.shape[1]
+        return F.linear(self.norm(x), self.tokens.weight)
+
+    def cache(self, batch: int) -> Cache:
+        """Room for the start and all tokens but the last, which nothing reads."""
+        weight = self.tokens.weight
+        shape = (self.depth, batch, self.heads, self.length, weight.shape[1] // self.heads)
+        return Cache(weight.new_empty(shape), weight.new_empty(shape))
+
+
+class TransformerDenoiser(nn.Module):
+    """Denoiser role: every position (or `patch` of positions along each axis) is a token."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        patch: int = 1,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        channels, *size = spec.shape if spec.rank else (1, *spec.shape)
+        self.shape = (channels, *size)
+        self.patch = patch if all(side % patch == 0 for side in size) else 1
+        inside = channels * self.patch ** len(size)
+        rotary = Rotary(prod(side // self.patch for side in size), width // heads)
+        self.time, self.label = TimeEmbedding(width), ClassEmbedding(spec.classes, width)
+        self.inp, self.out = nn.Linear(inside, width), nn.Linear(width, inside)
+        self.place = nn.Parameter(0.02 * torch.randn(rotary.cos.shape[0], width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, rotary, False, dropout, cond=width) for _ in range(depth)
+        )
+        self.norm = nn.RMSNorm(width)
+        zero(self.out)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """`x (B, *shape)`, `t (B,)` in [0, 1], `y (B,)`."""
+        emb = self.time(t)
+        cond = F.silu(emb + self.label(y, emb))
+        h = self.inp(self._patches(x.view(len(x), *self.shape))) + self.place
+        for block in self.blocks:
+            h = block(h, cond)
+        return self._unpatch(self.out(self.norm(h))).view(x.shape)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """`(B, C, *S)` to `(B, positions, C * patch**rank)`."""
+        for axis in range(2, x.ndim):
+            x = x.unflatten(2 + 2 * (axis - 2), (-1, self.patch))
+        rank = len(self.shape) - 1
+        grid, inner = range(2, 2 + 2 * rank, 2), range(3, 3 + 2 * rank, 2)
+        return x.permute(0, *grid, 1, *inner).flatten(1 + rank).flatten(1, rank)
+
+    def _unpatch(self, h: Tensor) -> Tensor:
+        rank = len(self.shape) - 1
+        coarse = [side // self.patch for side in self.shape[1:]]
+        h = h.unflatten(1, coarse).unflatten(-1, (self.shape[0], *[self.patch] * rank))
+        order = [1 + rank] + [a for i in range(rank) for a in (1 + i, 2 + rank + i)]
+        return h.permute(0, *order).reshape(len(h), *self.shape)
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)

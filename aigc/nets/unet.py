@@ -1,0 +1,98 @@
+"""A U-Net over any number of axes: residual blocks, attention where the map is small, skips."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aigc.core.spec import Spec
+from aigc.nets.layers import (
+    ClassEmbedding,
+    ResBlock,
+    SelfAttention,
+    TimeEmbedding,
+    conv,
+    norm,
+    positions,
+    pyramid,
+    zero,
+)
+
+
+class UNet(nn.Module):
+    """Denoiser role: `(x, t, y) -> like x` (Ronneberger et al. 2015, Ho et al. 2020).
+
+    `mults` are the channel factors from fine to coarse, at most as many as the size allows;
+    attention runs where a map has at most `attend` positions.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int = 32,
+        depth: int = 1,
+        mults: tuple[int, ...] = (1, 2, 4),
+        attend: int = 64,
+        stride: int = 2,
+        kernel: int = 3,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.sizes = pyramid(spec.shape[1:], stride, floor=2)[: len(mults)]
+        channels = [width * m for m in mults[: len(self.sizes)]]
+        emb, rank = 4 * width, spec.rank
+        self.time, self.label = TimeEmbedding(emb), ClassEmbedding(spec.classes, emb)
+
+        def block(inp: int, out: int, level: int) -> nn.ModuleList:
+            attention = positions(self.sizes[level]) <= attend
+            layers = [ResBlock(rank, inp, out, emb, kernel, dropout)]
+            return nn.ModuleList(layers + [SelfAttention(rank, out)] * attention)
+
+        self.inp = conv(rank, spec.shape[0], channels[0], kernel)
+        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        skips, c = [channels[0]], channels[0]
+        for i, out in enumerate(channels):
+            self.down.append(nn.ModuleList(block(c if k == 0 else out, out, i) for k in range(depth)))
+            c = out
+            skips += [out] * depth
+            if i + 1 < len(channels):
+                self.shrink.append(conv(rank, c, c, 2 * stride - 1, stride))
+                skips.append(c)
+        self.middle = block(c, c, len(channels) - 1)
+        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        for i, out in reversed(list(enumerate(channels))):
+            level = nn.ModuleList()
+            for _ in range(depth + 1):
+                level.append(block(c + skips.pop(), out, i))
+                c = out
+            self.up.append(level)
+            if i:
+                self.grow.append(conv(rank, c, c, 2 * stride - 1))
+        self.norm = norm(c)
+        self.out = zero(conv(rank, c, spec.shape[0], kernel))
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """`x (B, C, *S)`, `t (B,)` in [0, 1], `y (B,)`."""
+        emb = self.time(t)
+        emb = F.silu(emb + self.label(y, emb))
+        h = self.inp(x)
+        skips = [h]
+        for i, level in enumerate(self.down):
+            for block in level:
+                h = _run(block, h, emb)
+                skips.append(h)
+            if i < len(self.shrink):
+                h = self.shrink[i](h)
+                skips.append(h)
+        h = _run(self.middle, h, emb)
+        for i, level in enumerate(self.up):
+            for block in level:
+                h = _run(block, torch.cat([h, skips.pop()], dim=1), emb)
+            if i < len(self.grow):
+                size = self.sizes[len(self.sizes) - 2 - i]
+                h = self.grow[i](F.interpolate(h, size, mode="nearest"))
+        return self.out(F.silu(self.norm(h)))
+
+
+def _run(block: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
+    h = block[0](h, emb)
+    return block[1](h) if len(block) > 1 else h
