@@ -38,7 +38,9 @@ class Indices:
 
     def __iter__(self) -> Iterator[Tensor]:
         for start in range(0, self.total, self.batch):
-            stop = start + self.batch if self.seed is not None else min(start + self.batch, self.total)
+            stop = (
+                start + self.batch if self.seed is not None else min(start + self.batch, self.total)
+            )
             yield self.take(start, stop)[self.rank :: self.world]
 
     def take(self, start: int, stop: int) -> Tensor:

@@ -94,7 +94,9 @@ def _load(facts: Facts, options: dict[str, Any]) -> Source:
     allowed = list(inspect.signature(facts.load).parameters)
     if wrong := [key for key in options if key not in allowed]:
         takes = ", ".join(f"dataset.{key}" for key in allowed) or "no options"
-        raise BadInput(f"dataset '{facts.name}' has no option 'dataset.{wrong[0]}': it takes {takes}")
+        raise BadInput(
+            f"dataset '{facts.name}' has no option 'dataset.{wrong[0]}': it takes {takes}"
+        )
     return facts.load(**options)
 
 

@@ -106,6 +106,11 @@ class GenerativeModule(L.LightningModule):
         return torch.cat(parts), labels
 
     @property
+    @abstractmethod
+    def sampled_net(self) -> nn.Module:
+        """The network whose calls are counted as function evaluations of a sample."""
+
+    @property
     def name(self) -> str:
         """The family's name in messages."""
         return type(self).__name__.lower()

@@ -1,10 +1,12 @@
 """Convolutional encoder and decoder for sound, text and pictures from one source."""
 
+from math import prod
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.layers import ClassEmbedding, ResBlock, conv, norm, positions, pyramid
+from aigc.nets.layers import ClassEmbedding, ResBlock, conv, norm, pyramid, strides
 
 
 class ConvEncoder(nn.Module):
@@ -16,11 +18,10 @@ class ConvEncoder(nn.Module):
         out: int,
         width: int = 32,
         depth: int = 1,
-        stride: int = 2,
-        kernel: int = 3,
         dropout: float = 0.0,
     ):
         super().__init__()
+        stride, kernel = strides(spec.shape[1:])
         sizes = pyramid(spec.shape[1:], stride)
         channels = [width * min(2**i, 4) for i in range(len(sizes))]
         emb = 4 * width
@@ -32,10 +33,9 @@ class ConvEncoder(nn.Module):
             blocks = [ResBlock(spec.rank, c, c, emb, kernel, dropout) for _ in range(depth)]
             self.levels.append(nn.ModuleList(blocks))
             if i + 1 < len(channels):
-                wide = kernel if stride == 2 else 2 * stride - 1
-                self.down.append(conv(spec.rank, c, channels[i + 1], wide, stride))
+                self.down.append(conv(spec.rank, c, channels[i + 1], kernel, stride))
         self.norm = norm(channels[-1])
-        self.out = nn.Linear(channels[-1] * positions(sizes[-1]), out)
+        self.out = nn.Linear(channels[-1] * prod(sizes[-1]), out)
         self.project = nn.Linear(emb, self.out.in_features) if spec.classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -64,25 +64,23 @@ class ConvDecoder(nn.Module):
         latent: int,
         width: int = 32,
         depth: int = 1,
-        stride: int = 2,
-        kernel: int = 3,
         dropout: float = 0.0,
     ):
         super().__init__()
+        stride, kernel = strides(spec.shape[1:])
         self.sizes = pyramid(spec.shape[1:], stride)[::-1]
         channels = [width * min(2**i, 4) for i in range(len(self.sizes))][::-1]
         emb = 4 * width
         self.label = ClassEmbedding(spec.classes, emb)
         self.latent = nn.Linear(latent, emb)
-        self.inp = nn.Linear(latent, channels[0] * positions(self.sizes[0]))
+        self.inp = nn.Linear(latent, channels[0] * prod(self.sizes[0]))
         self.levels = nn.ModuleList()
         self.up = nn.ModuleList()
         for i, c in enumerate(channels):
             blocks = [ResBlock(spec.rank, c, c, emb, kernel, dropout) for _ in range(depth)]
             self.levels.append(nn.ModuleList(blocks))
             if i + 1 < len(channels):
-                wide = kernel if stride == 2 else 2 * stride - 1
-                self.up.append(conv(spec.rank, c, channels[i + 1], wide))
+                self.up.append(conv(spec.rank, c, channels[i + 1], kernel))
         self.norm = norm(channels[-1])
         self.out = conv(spec.rank, channels[-1], spec.shape[0], kernel)
 

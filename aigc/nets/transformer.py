@@ -62,7 +62,10 @@ class Attention(nn.Module):
         q, k = self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start)
         if cache is None or start == 0:
             if cache is not None:
-                cache.keys[layer, :, :, : k.shape[2]], cache.values[layer, :, :, : k.shape[2]] = k, v
+                cache.keys[layer, :, :, : k.shape[2]], cache.values[layer, :, :, : k.shape[2]] = (
+                    k,
+                    v,
+                )
             h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         else:
             stop = start + k.shape[2]

@@ -1,5 +1,7 @@
 """A U-Net over any number of axes: residual blocks, attention where the map is small, skips."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,8 +14,8 @@ from aigc.nets.layers import (
     TimeEmbedding,
     conv,
     norm,
-    positions,
     pyramid,
+    strides,
     zero,
 )
 
@@ -32,18 +34,17 @@ class UNet(nn.Module):
         depth: int = 1,
         mults: tuple[int, ...] = (1, 2, 4),
         attend: int = 64,
-        stride: int = 2,
-        kernel: int = 3,
         dropout: float = 0.0,
     ):
         super().__init__()
+        stride, kernel = strides(spec.shape[1:])
         self.sizes = pyramid(spec.shape[1:], stride, floor=2)[: len(mults)]
         channels = [width * m for m in mults[: len(self.sizes)]]
         emb, rank = 4 * width, spec.rank
         self.time, self.label = TimeEmbedding(emb), ClassEmbedding(spec.classes, emb)
 
         def block(inp: int, out: int, level: int) -> nn.ModuleList:
-            attention = positions(self.sizes[level]) <= attend
+            attention = prod(self.sizes[level]) <= attend
             layers = [ResBlock(rank, inp, out, emb, kernel, dropout)]
             return nn.ModuleList(layers + [SelfAttention(rank, out)] * attention)
 
@@ -51,11 +52,13 @@ class UNet(nn.Module):
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         skips, c = [channels[0]], channels[0]
         for i, out in enumerate(channels):
-            self.down.append(nn.ModuleList(block(c if k == 0 else out, out, i) for k in range(depth)))
+            self.down.append(
+                nn.ModuleList(block(c if k == 0 else out, out, i) for k in range(depth))
+            )
             c = out
             skips += [out] * depth
             if i + 1 < len(channels):
-                self.shrink.append(conv(rank, c, c, 2 * stride - 1, stride))
+                self.shrink.append(conv(rank, c, c, kernel, stride))
                 skips.append(c)
         self.middle = block(c, c, len(channels) - 1)
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
@@ -66,7 +69,7 @@ class UNet(nn.Module):
                 c = out
             self.up.append(level)
             if i:
-                self.grow.append(conv(rank, c, c, 2 * stride - 1))
+                self.grow.append(conv(rank, c, c, kernel))
         self.norm = norm(c)
         self.out = zero(conv(rank, c, spec.shape[0], kernel))
 

@@ -1,6 +1,6 @@
 """The autoregressive family as a Lightning module."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from aigc.families.base import GenerativeModule, Loss
 
 
 class Autoregressive(GenerativeModule):
-    """Predicts each token from those before it; `causal_lm` fills the CausalLM role."""
+    """Predicts each token from those before it; `causal_lm(spec)` builds the CausalLM role."""
 
     needs = "tokens"
     roles = ("causal_lm",)
@@ -19,9 +19,9 @@ class Autoregressive(GenerativeModule):
     samplers = (Greedy, Temperature)
     likelihood = "exact"
 
-    def __init__(self, causal_lm: nn.Module, **common):
+    def __init__(self, causal_lm: Callable[..., nn.Module], **common):
         super().__init__(**common)
-        self.net = causal_lm
+        self.net = causal_lm(self.view.spec)
         self.register_buffer("allowed", self.view.allowed, persistent=False)
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
@@ -36,3 +36,8 @@ class Autoregressive(GenerativeModule):
     def draw(self, n: int, y: Tensor | None, sampler: Pick, rng: Rng) -> Iterator[Tensor]:
         """Growing sequences."""
         yield from decode(self.net, self.view.spec.shape[0], y, sampler, rng, self.allowed)
+
+    @property
+    def sampled_net(self) -> nn.Module:
+        """The CausalLM: a call a token."""
+        return self.net

@@ -1,6 +1,6 @@
 """The diffusion family as a Lightning module."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from aigc.families.likelihoods import as_quantum
 
 
 class Diffusion(GenerativeModule):
-    """Learns to remove Gaussian noise; `denoiser` fills the Denoiser role.
+    """Learns to remove Gaussian noise; `denoiser(spec)` builds the Denoiser role.
 
     `predict` is what the network says (`eps`, `x0` or `v`), `terms` how many terms of the bound `nats`
     draws for each example (None: all, the exact bound for the drawn noise).
@@ -28,7 +28,7 @@ class Diffusion(GenerativeModule):
 
     def __init__(
         self,
-        denoiser: nn.Module,
+        denoiser: Callable[..., nn.Module],
         schedule: Schedule = Cosine(),
         predict: Literal["eps", "x0", "v"] = "v",
         terms: int | None = 100,
@@ -37,7 +37,8 @@ class Diffusion(GenerativeModule):
         super().__init__(**common)
         if predict not in ("eps", "x0", "v"):
             raise BadInput(f"model.predict={predict}: choose from eps, v, x0")
-        self.net, self.schedule, self.predict, self.terms = denoiser, schedule, predict, terms
+        self.net = denoiser(self.view.spec)
+        self.schedule, self.predict, self.terms = schedule, predict, terms
         self.register_buffer("quantum", as_quantum(self.view.spec), persistent=False)
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
@@ -63,3 +64,8 @@ class Diffusion(GenerativeModule):
             return to_x0(self.net(x_t, t, y), x_t, alpha, sigma, self.predict).clamp(-1, 1)
 
         return denoise
+
+    @property
+    def sampled_net(self) -> nn.Module:
+        """The denoiser."""
+        return self.net

@@ -71,7 +71,10 @@ class Cosine(Schedule):
 
     def betas(self) -> Tensor:
         """The variances, clipped at 0.999 as in the paper."""
-        bar = [cos((k / self.steps + self.s) / (1 + self.s) * pi / 2) ** 2 for k in range(self.steps + 1)]
+        bar = [
+            cos((k / self.steps + self.s) / (1 + self.s) * pi / 2) ** 2
+            for k in range(self.steps + 1)
+        ]
         bar = torch.tensor(bar, dtype=torch.float64)
         return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
 

@@ -6,6 +6,7 @@ of times from 1 to 0. The number of network evaluations is `nfe`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class DDIM(Sampler):
     ) -> Iterator[Tensor]:
         """States from `x_T` to `x_0`."""
         times = self.times(schedule)
-        for t, s in zip(times[:-1], times[1:]):
+        for t, s in pairwise(times):
             (alpha, sigma), (alpha_s, sigma_s) = _at(schedule, t, x), _at(schedule, s, x)
             x0 = denoise(x, x.new_full((len(x),), t))
             eps = (x - alpha * x0) / sigma
@@ -77,7 +78,7 @@ class Heun(Sampler):
     ) -> Iterator[Tensor]:
         """States from `x_T` to `x_0`."""
         times = self.times(schedule)
-        for t, s in zip(times[:-1], times[1:]):
+        for t, s in pairwise(times):
             (alpha, sigma), (alpha_s, sigma_s) = _at(schedule, t, x), _at(schedule, s, x)
             now, then = sigma / alpha, sigma_s / alpha_s
             slope = (x / alpha - denoise(x, x.new_full((len(x),), t))) / now

@@ -116,3 +116,8 @@ class GAN(GenerativeModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+
+    @property
+    def sampled_net(self) -> nn.Module:
+        """The generator."""
+        return self.generator

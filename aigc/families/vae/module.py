@@ -67,7 +67,11 @@ class VAE(GenerativeModule):
         reconstruction = self.law.nats(x, self.decoder(z, y)).mean() / self.view.spec.dims
         kl = kl_to_prior(mean, log_var).mean() / self.view.spec.dims
         value = reconstruction + self.beta * kl
-        logs = {"loss": value.detach(), "reconstruction": reconstruction.detach(), "kl": kl.detach()}
+        logs = {
+            "loss": value.detach(),
+            "reconstruction": reconstruction.detach(),
+            "kl": kl.detach(),
+        }
         return Loss(value, logs)
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -101,7 +105,10 @@ class VAE(GenerativeModule):
         """Posteriors of the training examples that `observe` saw."""
         if self._bank is None:
             size = int(self.bank_size)
-            self._bank = Bank(
-                self.bank_mean[:size], self.bank_log_var[:size], self.bank_y[:size]
-            )
+            self._bank = Bank(self.bank_mean[:size], self.bank_log_var[:size], self.bank_y[:size])
         return self._bank
+
+    @property
+    def sampled_net(self) -> nn.Module:
+        """The decoder."""
+        return self.decoder

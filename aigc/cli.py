@@ -1,0 +1,172 @@
+"""`aigc <task> ...`: the first word picks a task, Hydra or the task itself reads the rest.
+
+Nothing heavy is imported before the task needs it, so help and mistakes answer at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from aigc.core.errors import BadInput, nearest
+from aigc.runs import NotARun
+
+HELP = """\
+aigc: train, sample and judge four families of generative models by one protocol
+
+  aigc train model=M modality=D [dataset=..] [budget=smoke|small|paper] [seed=..] [study=..]
+  aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
+  aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]
+  aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
+  aigc demo                             four families on handwritten digits, judged and compared
+  aigc list [datasets|models|samplers|metrics|nets|experiments]
+  aigc doctor                           versions, devices, optional parts, data found
+
+  M is autoregressive, diffusion, vae or gan; D is text, image, audio or tabular.
+  Sweep with -m: aigc train -m model=vae,gan seed=0,1,2. Any setting can be overridden:
+  optimizer.lr=1e-4 model.predict=eps net/denoiser=transformer. `aigc train --cfg job` prints
+  them all, `aigc train --help` lists the choices.
+
+  Folders: AIGC_RUNS (default ./runs), AIGC_DATA (./data), AIGC_CACHE (~/.cache/aigc).
+"""
+
+
+def main() -> None:
+    """Run a task; bad input is one line on stderr and exit code 2."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return
+    if words[0] in ("-V", "--version"):
+        from aigc import __version__
+
+        print(f"aigc {__version__}")
+        return
+    try:
+        if words[0] not in TASKS:
+            hint = nearest(words[0], TASKS)
+            raise BadInput(f"unknown task '{words[0]}': choose from {', '.join(TASKS)}{hint}")
+        TASKS[words[0]](words[1:])
+    except (BadInput, NotARun) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if (line := explain(error)) is None:
+            raise
+        fail(line)
+
+
+def fail(line: str) -> None:
+    """Say what is wrong and leave with code 2."""
+    print(f"aigc: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for an error of Hydra or OmegaConf; None for anything that is not the user's."""
+    from hydra.errors import HydraException, InstantiationException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, InstantiationException):
+        cause = error.__cause__
+        return str(cause) if isinstance(cause, BadInput) else None
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if (name := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
+        group, _, choice = str(name).rpartition("/")
+        hint = nearest(choice, error.options)
+        return f"unknown {group} '{choice}': choose from {', '.join(sorted(error.options))}{hint}"
+    return "; ".join(lines)
+
+
+def hydra_task(name: str) -> Callable[[list[str]], None]:
+    """A task whose arguments are overrides of `conf/<name>.yaml`."""
+
+    def start(words: list[str]) -> None:
+        import hydra
+
+        from aigc.lab.conf import conf_dir, register
+
+        if name != "train" and not {"-h", "--help", "--hydra-help"} & set(words):
+            words = _with_run(words)
+        register()
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which shortens them
+        argv, sys.argv = sys.argv, [sys.argv[0], *words]
+
+        @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
+        def job(config) -> None:
+            sys.argv = argv  # Lightning starts the other ranks with this command
+            from omegaconf import OmegaConf
+
+            from aigc.lab import tasks
+
+            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            print(getattr(tasks, name)(plain), flush=True)
+
+        job()
+
+    return start
+
+
+def _with_run(words: list[str]) -> list[str]:
+    """Add what the run's own configuration says: its family, and its sampler unless one is given."""
+    import yaml
+
+    from aigc.runs import RunDir
+
+    given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+    if "run" not in given:
+        raise BadInput("say which run: run=DIR, the folder that `aigc train` printed last")
+    config = RunDir.finished(given["run"].strip("'\"")).config
+    extra = [f"model.name={config['model']['name']}"]
+    if "sampler" not in given:
+        sampler = dict(config["sampler"])
+        extra.append(f"sampler={sampler.pop('name')}")
+        sampler.pop("_target_")
+        # JSON is a subset of what Hydra reads, but for null and strings, which samplers do not have
+        extra += [f"sampler.{k}={yaml.safe_dump(v).split()[0]}" for k, v in sampler.items()]
+    return extra + words
+
+
+def compare(words: list[str]) -> None:
+    """`aigc compare`."""
+    from aigc.analysis.report import main as report
+
+    report(words)
+
+
+def demo(words: list[str]) -> None:
+    """`aigc demo`."""
+    from aigc.lab.demo import main as run_demo
+
+    run_demo(words)
+
+
+def listing(words: list[str]) -> None:
+    """`aigc list`."""
+    from aigc.lab.listing import main as show
+
+    show(words)
+
+
+def doctor(words: list[str]) -> None:
+    """`aigc doctor`."""
+    from aigc.lab.doctor import main as examine
+
+    examine(words)
+
+
+TASKS: dict[str, Callable[[list[str]], None]] = {
+    "train": hydra_task("train"),
+    "sample": hydra_task("sample"),
+    "evaluate": hydra_task("evaluate"),
+    "compare": compare,
+    "demo": demo,
+    "list": listing,
+    "doctor": doctor,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The composition root: the only place where configuration becomes objects."""
+
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from math import cos, pi
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_class, instantiate
+
+from aigc.core.errors import BadInput, unknown
+from aigc.core.spec import Space
+from aigc.core.views import VIEWS, View
+from aigc.data.store import Split, Store, prepare
+from aigc.families.base import GenerativeModule
+from aigc.modalities.base import Codec
+
+Config = Mapping[str, Any]
+
+
+def plugins(config: Config) -> None:
+    """Import the user's modules, which register what they define."""
+    for name in config.get("plugins") or []:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise BadInput(f"plugins: cannot import '{name}': {error}") from error
+
+
+def make(node: Config, where: str, **more: Any) -> Any:
+    """Instantiate a `_target_` node; a wrong or ill-typed argument is named in one line."""
+    node = {key: value for key, value in node.items() if key not in ("name", "needs")}
+    check(node, where)
+    return instantiate(node, **more, _convert_="all")
+
+
+def check(node: Config, where: str) -> None:
+    """Hold the values of a `_target_` node and its children against the target's signature."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            check(value, f"{where}.{key}")
+    target = get_class(node["_target_"])
+    parameters, hints = _signature(target)
+    given = [key for key in node if not key.startswith("_")]
+    for key in given:
+        if key not in parameters:
+            takes = [name for name in parameters if name != "self"]
+            raise unknown(f"option of {where}", key, takes)
+        if not _fits(node[key], hints.get(key, Any)):
+            wanted = str(getattr(hints[key], "__name__", hints[key])).replace("typing.", "")
+            raise BadInput(f"{where}.{key}={node[key]}: should be of type {wanted}")
+
+
+def codec(config: Config) -> Codec:
+    """The codec of `config.modality`, not fitted."""
+    return make(config["modality"]["codec"], "modality.codec")
+
+
+def store(config: Config) -> Store:
+    """The prepared data of `config.dataset` through the codec."""
+    options = {k: v for k, v in config["dataset"].items() if k not in ("name", "split")}
+    split = Split(**{**config.get("split", {}), **config["dataset"].get("split", {})})
+    settings = dict(config["modality"]["codec"])
+    return prepare(config["dataset"]["name"], codec(config), settings, options, split)
+
+
+def view(config: Config, space: Space) -> View:
+    """The view that the family sees."""
+    if config["view"] not in VIEWS:
+        raise unknown("view", config["view"], VIEWS)
+    return VIEWS[config["view"]](space)
+
+
+def model(config: Config, space: Space) -> GenerativeModule:
+    """The family with its networks, view and optimizer; `space` has the number of classes."""
+    node = {k: v for k, v in config["model"].items() if k not in ("optim", "ema", "clip")}
+    family = get_class(node["_target_"])
+    nets = {role: make(config["net"][role], f"net.{role}") for role in family.roles}
+    built = make(
+        node,
+        "model",
+        view=view(config, space),
+        optimizer=make(config["optimizer"], "optimizer"),
+        lr_at=lr_schedule(config),
+        **nets,
+    )
+    return built
+
+
+def sampler(node: Config) -> Any:
+    """The sampling strategy."""
+    return make(node, "sampler")
+
+
+def lr_schedule(config: Config) -> Callable[[int], float]:
+    """The factor of the learning rate at a step: a linear rise, then a cosine fall or a plateau."""
+    trainer, budget = config["trainer"], config["budget"]
+    steps = -(-budget["examples"] // budget["batch_size"])
+    if trainer["decay"] not in ("cosine", "constant"):
+        raise unknown("trainer.decay", trainer["decay"], ["cosine", "constant"])
+
+    def factor(step: int) -> float:
+        done = step / steps
+        rise = min(1.0, (step + 1) / max(1.0, trainer["warmup"] * steps))
+        fall = 1.0
+        if trainer["decay"] == "cosine":
+            fall = 0.02 + 0.98 * 0.5 * (1 + cos(pi * min(done, 1.0)))
+        return rise * fall
+
+    return factor
+
+
+def _signature(target: type | Callable) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """Parameters and type hints of a class, following `**common` to its base."""
+    parameters: dict[str, inspect.Parameter] = {}
+    hints: dict[str, Any] = {}
+    for cls in target.__mro__ if isinstance(target, type) else [target]:
+        init = cls.__dict__.get("__init__") if isinstance(cls, type) else cls
+        if init is None:
+            continue
+        own = inspect.signature(init).parameters
+        for name, parameter in own.items():
+            parameters.setdefault(name, parameter)
+        try:
+            hints = {**get_type_hints(init), **hints}
+        except (NameError, TypeError):
+            pass
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            break
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {k: p for k, p in parameters.items() if p.kind in named}, hints
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain configuration value suits a hint; hints that are not plain types accept all."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    return True

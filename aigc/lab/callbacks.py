@@ -1,0 +1,156 @@
+"""What happens around a training step: seeds, the average, the log, the progress line."""
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from aigc.core.rng import seeds
+
+
+class Seeds(L.Callback):
+    """Every batch starts from a seed of (run, batch, rank): nothing before it can change what it draws."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int) -> None:
+        torch.manual_seed(seeds(self.seed, 0, index, trainer.global_rank))
+
+    def on_validation_batch_start(self, trainer, module, batch, index, loader=0) -> None:
+        torch.manual_seed(seeds(0, 1, index, trainer.global_rank))
+
+
+class EMA(WeightAveraging):
+    """Lightning's weight averaging with a decay that rises to `decay`, so that short runs forget their
+    start: `min(decay, (1 + n) / (10 + n))` after `n` updates."""
+
+    def __init__(self, decay: float):
+        self.decay = decay
+        super().__init__(use_buffers=False, multi_avg_fn=self._average)
+
+    @torch.no_grad()
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)))
+
+
+class Log(L.Callback):
+    """Means of what the family logs, by examples seen, to `log.csv` and to every logger.
+
+    Columns are `examples, seconds, name, value`; seconds leave validation out. Values are summed on the
+    device and read `points` times in a run, so a step never waits for one.
+    """
+
+    def __init__(self, path: Path, batch_size: int, batches: int, points: int):
+        self.path, self.batch_size, self.batches = path, batch_size, batches
+        self.every = max(1, batches // points)
+        self.seconds, self.examples, self.latest = 0.0, 0, {}
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        self._clock = time.perf_counter()
+        if trainer.is_global_zero:
+            self.path.write_text("examples,seconds,name,value\n")
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        for name, value in module.logs.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+        if (index + 1) % self.every == 0 or index + 1 == self.batches:
+            self.examples = (index + 1) * self.batch_size
+            means = {f"train/{k}": float(v) / self._count for k, v in self._sums.items()}
+            self._sums, self._count = {}, 0
+            self._write(trainer, means)
+
+    def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:
+        self.seconds += time.perf_counter() - self._clock
+
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        self._clock = time.perf_counter()
+        self._write(trainer, values)
+
+    def _write(self, trainer: L.Trainer, values: dict[str, float]) -> None:
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.latest |= values
+        if not trainer.is_global_zero:
+            return
+        with self.path.open("a", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerows(
+                (self.examples, f"{self.seconds:.3f}", k, f"{v:.6g}") for k, v in values.items()
+            )
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=self.examples)
+
+
+class Progress(L.Callback):
+    """A live line with examples, speed, time left and losses; ten plain lines when not a terminal."""
+
+    def __init__(self, log: Log, title: str, batch_size: int, batches: int):
+        self.log_, self.title, self.batch_size, self.batches = log, title, batch_size, batches
+        self._bar, self._due = None, 0.0
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        self._start = time.perf_counter()
+        self._on = trainer.is_global_zero
+        if self._on and sys.stderr.isatty():
+            self._bar = _bar(self.title, self.batches * self.batch_size)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        if not self._on or (time.perf_counter() < self._due and index + 1 < self.batches):
+            return
+        done, now = (index + 1) * self.batch_size, time.perf_counter()
+        if self._bar:
+            self._due = now + 0.2
+            self._bar.update(self._bar.task_ids[0], completed=done, losses=self._losses())
+        elif (index + 1) * 10 // self.batches > index * 10 // self.batches:
+            speed = done / (now - self._start)
+            left = (self.batches - index - 1) * self.batch_size / speed
+            total = self.batches * self.batch_size
+            line = f"{self.title}  {done:,}/{total:,}  {speed:,.0f} examples/s  {left:.0f} s left"
+            print(f"{line}  {self._losses()}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _losses(self) -> str:
+        names = [k for k in self.log_.latest if k.endswith(("/loss", "/critic", "/generator"))]
+        return "  ".join(f"{name} {self.log_.latest[name]:.3f}" for name in sorted(names))
+
+
+def _bar(title: str, total: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed or 0:,.0f}/s", style="cyan")
+
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} examples"),
+        Speed(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[losses]}"),
+        console=Console(stderr=True),
+    )
+    bar.add_task(title, total=total, losses="")
+    bar.start()
+    return bar

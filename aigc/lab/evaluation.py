@@ -1,0 +1,207 @@
+"""`aigc evaluate`: sample a run, judge it by the registry, and put the reference rows beside it."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aigc.core.errors import BadInput
+from aigc.core.rng import seeds
+from aigc.data.store import Store, cache_root
+from aigc.lab import build
+from aigc.lab.run import Run, Samples
+from aigc.lab.training import quiet
+from aigc.metrics.baselines import GaussianFit, Marginals
+from aigc.metrics.features import EXTRACTORS, Extractor, dims_for
+from aigc.metrics.registry import METRICS, Evidence
+from aigc.metrics.suite import Row, judge
+from aigc.runs import RunDir, write_atomic
+
+TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
+SHOWN = 64
+
+
+class Judge:
+    """The reference data, extractors and baselines of one data set."""
+
+    def __init__(self, store: Store, n: int, extractors: list[str]):
+        self.store, self.codec, self.n = store, store.codec, n
+        self.ids = {s: _ids(store, s) for s in ("train", "validation", "test")}
+        self.ref = self.ids["test"][:n]
+        if len(self.ref) < 4:
+            raise BadInput(f"the test split has {len(self.ref)} examples: too few to judge by")
+        dims = dims_for(min(n, len(self.ref)))
+        fit_on = self.ids["train"][:TRAIN_CAP]
+        self.extractors: dict[str, Extractor] = {}
+        for name in extractors:
+            maker = EXTRACTORS[name]
+            extractor = maker(getattr(self.codec, maker.source)(fit_on), dims)
+            self.extractors[f"{extractor.id}@{extractor.sha}"] = extractor
+        self.train = self._features(fit_on)
+        self.real = self._features(self.ref)
+
+    @property
+    def reference(self) -> str:
+        """Data set, split and content."""
+        return f"{self.store.meta['name']}/test#{self.store.meta['hash']}"
+
+    def evidence(self, gen: Tensor | None, **facts: Any) -> dict[str, Evidence]:
+        """Evidence for generated ids, one entry an extractor."""
+        features = self._features(gen) if gen is not None else dict.fromkeys(self.extractors)
+        return {
+            name: Evidence(
+                self.codec.modality,
+                gen=features[name],
+                ref=self.real[name],
+                train=self.train[name],
+                dims=self.store.space.dims,
+                nbytes=self.codec.nbytes(self.ref),
+                **facts,
+            )
+            for name in self.extractors
+        }
+
+    def baselines(self) -> list[Row]:
+        """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training copies."""
+        train, levels = self.ids["train"], self.store.space.levels
+        marginals, gaussian = Marginals(train, levels), GaussianFit(train, levels)
+        sets = {
+            "real": (self.ids["validation"][: self.n], None),
+            "marginals": (marginals.sample(self.n), marginals.nats(self.ref)),
+            "gaussian": (gaussian.sample(self.n), None),
+            "copies": (train[: self.n], None),
+        }
+        names = [m.name for m in METRICS.values() if m.axis != "cost"]
+        rows = []
+        for of, (ids, nats) in sets.items():
+            kind = "exact" if nats is not None else "none"
+            found = judge(self.evidence(ids, nats=nats), self.reference, kind, names=names)
+            rows += [{"of": of, **row} for row in found if row["status"] == "ok"]
+        return rows
+
+    def cached_baselines(self) -> list[Row]:
+        """The same, computed once for a data set, size and set of extractors."""
+        versions = [(m.name, m.version) for m in METRICS.values()]
+        key = json.dumps([self.reference, self.n, list(self.extractors), versions])
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        file = cache_root() / "references" / f"{self.store.meta['name']}-{name}.json"
+        if not file.exists():
+            write_atomic(file, json.dumps(self.baselines()))
+        return json.loads(file.read_text())
+
+    def _features(self, ids: Tensor) -> dict[str, Tensor]:
+        spaces: dict[str, Tensor] = {}
+        for extractor in self.extractors.values():
+            if extractor.source not in spaces:
+                parts = ids.split(1000)
+                read = getattr(self.codec, extractor.source)
+                spaces[extractor.source] = torch.cat([read(part) for part in parts])
+        return {name: e(spaces[e.source]) for name, e in self.extractors.items()}
+
+
+def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
+    """Judge `run` and add the rows to its `results.jsonl`, the reference rows to `references.jsonl`."""
+    quiet()
+    counts = run.store.meta["counts"]
+    n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
+    judge_ = Judge(run.store, n, config["extractors"])
+    node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
+    strategy = build.sampler(node)
+    samples, cost = timed_samples(run, n, seed, strategy, batch)
+    save_shown(run, samples, node["name"], seed, n, judge_)
+    evidence = judge_.evidence(samples.ids, nats=likelihood(run, judge_.ref, batch), cost=cost)
+    given = "class" if run.dir.status["conditional"] else ""
+    rows = judge(evidence, judge_.reference, run.model.likelihood, given, config["metrics"])
+    facts = {
+        "sampler": _describe(node),
+        "nfe": cost["nfe"],
+        "seed": seed,
+        "ema": run.config["model"]["ema"],
+        "batch_size": batch,
+    }
+    run.dir.add_rows([{**row, **facts} for row in rows])
+    run.dir.add_rows(judge_.cached_baselines(), "references.jsonl")
+    return run.dir
+
+
+def timed_samples(
+    run: Run, n: int, seed: int, strategy: Any, batch: int
+) -> tuple[Samples, dict[str, float]]:
+    """Samples, and what they cost: evaluations by a hook, examples a second after a warm-up."""
+    calls = count_calls(run.model.sampled_net)
+    run.sample(1, seed, sampler=strategy, batch_size=1)  # also warms up
+    nfe = calls.stop()
+    start = time.perf_counter()
+    samples = run.sample(n, seed, sampler=strategy, batch_size=batch)
+    seconds = time.perf_counter() - start
+    status = run.dir.status
+    return samples, {
+        "samples_per_second": n / seconds,
+        "nfe": nfe,
+        "parameters": status["parameters"],
+        "train_seconds": status["train_seconds"],
+    }
+
+
+class count_calls:
+    """Counts the forward calls of a network until `stop`."""
+
+    def __init__(self, net: nn.Module):
+        self.count = 0
+        self.handle = net.register_forward_hook(self._call)
+
+    def stop(self) -> int:
+        """Remove the hook; the number of calls."""
+        self.handle.remove()
+        return self.count
+
+    def _call(self, *_: Any) -> None:
+        self.count += 1
+
+
+@torch.no_grad()
+def likelihood(run: Run, ids: Tensor, batch: int) -> Tensor | None:
+    """Nats of each reference example `(n,)` float64, or None for a model without likelihood.
+
+    The noise of a bound is a function of the batch number, so the value is reproducible.
+    """
+    model, labels = run.model, run.store.labels("test")
+    if "nats" not in model.provides:
+        return None
+    parts = []
+    state = torch.get_rng_state()
+    for i, part in enumerate(ids.split(batch)):
+        y = None
+        if labels is not None:
+            y = torch.from_numpy(labels[i * batch : i * batch + len(part)]).to(model.device)
+        torch.manual_seed(seeds(0, 2, i))
+        x = model.view.encode(part.to(model.device))
+        parts.append(model.nats(x, y).double().cpu())
+    torch.set_rng_state(state)
+    return torch.cat(parts)
+
+
+def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judge_: Judge) -> Path:
+    """Keep all generated ids and render the first ones, beside as many real ones."""
+    folder = run.dir / "samples" / f"evaluated-{sampler}-s{seed}-n{n}"
+    samples.save(folder)
+    shown = Samples(samples.ids[:SHOWN], None, samples.codec)
+    shown.codec.render(shown.ids, folder)
+    real = run.dir / "samples" / "real"
+    if not real.exists():
+        Samples(judge_.ref[:SHOWN], None, samples.codec).save(real)
+    return folder
+
+
+def _describe(node: dict[str, Any]) -> str:
+    """`ddim steps=50 eta=0.0`."""
+    fields = [f"{k}={v}" for k, v in node.items() if k not in ("name", "_target_")]
+    return " ".join([node["name"], *fields])
+
+
+def _ids(store: Store, split: str) -> Tensor:
+    return torch.from_numpy(store.ids(split)[:TRAIN_CAP].astype("int64"))

@@ -1,0 +1,38 @@
+"""Likelihood in units that no encoding can bend: bits a dimension of the same ids, bits a byte of text."""
+
+from math import log
+
+import torch
+
+from aigc.metrics.registry import MODALITIES, Evidence, metric
+
+
+@metric(
+    "bits_per_dim",
+    needs={"nats"},
+    better="low",
+    axis="likelihood",
+    modalities=MODALITIES - {"text"},
+)
+def bits_per_dim(evidence: Evidence) -> tuple[float, float]:
+    """Bits to code one id of unseen data; exact or an upper bound (see kind)."""
+    return _mean(evidence.nats / (evidence.dims * log(2)))
+
+
+@metric(
+    "bits_per_byte",
+    needs={"nats", "nbytes"},
+    better="low",
+    axis="likelihood",
+    modalities=frozenset({"text"}),
+)
+def bits_per_byte(evidence: Evidence) -> tuple[float, float]:
+    """Bits to code one byte of unseen text; compares tokenizers, which perplexity does not."""
+    bytes_each = evidence.nbytes.double()
+    return _mean(evidence.nats / (bytes_each.mean() * log(2)))
+
+
+def _mean(bits: torch.Tensor) -> tuple[float, float]:
+    """Mean over examples and its standard error."""
+    bits = bits.double()
+    return float(bits.mean()), float(bits.std() / len(bits) ** 0.5)

@@ -1,0 +1,141 @@
+"""A run on disk: a folder named by a hash of what can change its result.
+
+    runs/<study>/<signature>/
+        config.yaml  env.json  status.json  log.csv  codec/  checkpoints/
+        samples/  results.jsonl  references.jsonl  card.md
+
+Reading and writing it needs neither torch nor Hydra.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What may differ between two commands of one and the same run.
+FREE = {"study", "logger", "sampler", "plugins", "hydra"}
+FREE_TRAINER = {"workers", "where", "log_points", "preview"}
+KEY = ("metric", "extractor", "sampler", "nfe", "seed", "protocol")  # what makes a row that row
+
+
+class NotARun(ValueError):
+    """A path that should be the folder of a finished run and is not."""
+
+
+def runs_root() -> Path:
+    """Where runs live: `AIGC_RUNS`, default `./runs`."""
+    return Path(os.environ.get("AIGC_RUNS", "runs"))
+
+
+def signature(config: dict[str, Any]) -> str:
+    """The run's name: family, data set and seed to read, a hash of the rest to be sure."""
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
+    kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{config['model']['name']}-{config['dataset']['name']}-s{config['seed']}-{digest[:8]}"
+
+
+class RunDir:
+    """One run's folder."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> "RunDir":
+        """The folder of this configuration, existing or not."""
+        return cls(runs_root() / config["study"] / signature(config))
+
+    @classmethod
+    def finished(cls, path: str | Path) -> "RunDir":
+        """The folder at `path`; raises NotARun unless a run has finished there."""
+        run = cls(path)
+        if not (run / "config.yaml").is_file():
+            raise NotARun(f"{path} is not a run folder: it has no config.yaml{_hint(run.path)}")
+        if not run.is_done:
+            raise NotARun(f"{path}: the run is {run.status['state']}, not done: train it again")
+        return run
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """`state` is new, running, failed or done; with times and a reason where there is one."""
+        try:
+            return json.loads((self / "status.json").read_text())
+        except (OSError, ValueError):
+            return {"state": "new"}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether training has finished."""
+        return self.status["state"] == "done"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return yaml.safe_load((self / "config.yaml").read_text())
+
+    def start(self, config: dict[str, Any], env: dict[str, Any]) -> None:
+        """Begin afresh: what an unfinished attempt left is removed."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        (self / "checkpoints").mkdir(parents=True)
+        self.mark("running")
+        write_atomic(self / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_atomic(self / "env.json", json.dumps(env, indent=1))
+
+    def mark(self, state: str, **facts: Any) -> None:
+        """Set the state, keeping facts of earlier states."""
+        facts = {**self.status, **facts, "state": state, f"{state}_at": time.time()}
+        write_atomic(self / "status.json", json.dumps(facts, indent=1))
+
+    def rows(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
+        """The rows of a table, one JSON object a line; empty when it is not there."""
+        try:
+            lines = (self / name).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines if line.strip()]
+
+    def add_rows(self, rows: list[dict[str, Any]], name: str = "results.jsonl") -> None:
+        """Add rows; one of the same metric, protocol, sampler and seed replaces the old."""
+        table = {_key(row): row for row in [*self.rows(name), *rows]}
+        text = "".join(json.dumps(row) + "\n" for row in table.values())
+        write_atomic(self / name, text)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return (row.get("of", "model"), *(json.dumps(row.get(name)) for name in KEY))
+
+
+def _hint(path: Path) -> str:
+    """Runs below or beside a path that is not one."""
+    from difflib import get_close_matches
+
+    if path.is_dir():
+        inside = sorted(p.parent for p in path.glob("*/config.yaml")) or sorted(
+            p.parent for p in path.glob("*/*/config.yaml")
+        )
+        return f"; it holds runs, such as {inside[0]}" if inside else ""
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, siblings, n=1, cutoff=0.5)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
