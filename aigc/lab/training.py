@@ -107,9 +107,8 @@ def checkpoints(settings: dict[str, Any], run: RunDir, model: GenerativeModule) 
     common = {"dirpath": run / "checkpoints", "enable_version_counter": False}
     out = [ModelCheckpoint(filename="last", save_top_k=1, **common)]
     if settings["keep"] == "best" and "nats" in model.provides and settings["validations"]:
-        out.append(
-            ModelCheckpoint(filename="best", monitor="val/loss", save_weights_only=True, **common)
-        )
+        # Whole checkpoints: in weights-only ones Lightning saves the raw weights, not the average.
+        out.append(ModelCheckpoint(filename="best", monitor="val/loss", **common))
     return out
 
 

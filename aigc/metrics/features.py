@@ -94,9 +94,9 @@ EXTRACTORS.add("pca", PCA)
 
 
 def dims_for(n: int, most: int = 64) -> int:
-    """The largest power of two, at most `most`, for which `n` examples fill four times the features."""
+    """The largest power of two, at most `most`, for which `n` examples fill eight times the features."""
     dims = 2
-    while dims * 2 <= min(most, n // 4):
+    while dims * 2 <= min(most, n // 8):
         dims *= 2
     return dims
 

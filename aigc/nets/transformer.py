@@ -128,12 +128,15 @@ class CausalTransformer(nn.Module):
     """
 
     def __init__(
-        self, spec: Spec, width: int = 128, depth: int = 4, heads: int = 4, dropout: float = 0.0
+        self, spec: Spec, width: int = 128, depth: int = 4, heads: int | None = None, dropout: float = 0.0
     ):
         super().__init__()
+        heads = heads or max(1, width // 32)
         self.length, self.heads, self.depth = spec.shape[0], heads, depth
         self.tokens = nn.Embedding(spec.vocab, width)  # also the output layer
         self.start = nn.Embedding(max(spec.classes, 1), width)
+        # Where a token stands matters by itself: a pixel, a column. Rotation alone tells distances.
+        self.place = nn.Parameter(torch.zeros(spec.shape[0] + 1, width))
         rotary = Rotary(spec.shape[0] + 1, width // heads)
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, True, dropout) for _ in range(depth)
@@ -150,7 +153,8 @@ class CausalTransformer(nn.Module):
         if cache is None or cache.length == 0:
             y = ids.new_zeros(len(ids)) if y is None else y
             x = torch.cat([self.start(y)[:, None], x], dim=1)
-        x = self.dropout(x)
+        first = cache.length if cache else 0
+        x = self.dropout(x + self.place[first : first + x.shape[1]])
         for layer, block in enumerate(self.blocks):
             x = block(x, cache=cache, layer=layer)
         if cache is not None:
@@ -172,11 +176,12 @@ class TransformerDenoiser(nn.Module):
         spec: Spec,
         width: int = 128,
         depth: int = 4,
-        heads: int = 4,
+        heads: int | None = None,
         patch: int = 1,
         dropout: float = 0.0,
     ):
         super().__init__()
+        heads = heads or max(1, width // 32)
         channels, *size = spec.shape if spec.rank else (1, *spec.shape)
         self.shape = (channels, *size)
         self.patch = patch if all(side % patch == 0 for side in size) else 1

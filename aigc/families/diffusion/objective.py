@@ -7,6 +7,7 @@ Notation of Ho et al. 2020 ("DDPM") and Kingma et al. 2021 ("VDM"): `x_t = alpha
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import cos, pi
 
 import torch
@@ -123,29 +124,42 @@ def bound(
     schedule: Schedule,
     quantum: Tensor,
     terms: int | None = None,
+    cut: float = 0.4,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The variational bound on `-log p(x_0)` in nats of the discretised data, `(B,)` (DDPM eq. 5).
 
-    `L_T + sum_k L_k + L_0` with posterior variances: `L_k = (SNR(s) - SNR(t)) / 2 ||x_0 - x0_hat||**2`
-    (VDM eq. 13) and `L_0` a discretised Gaussian (DDPM eq. 13). `terms` of the `steps - 1` middle terms
-    are drawn, one from each of as many equal strata, which keeps the estimate unbiased; None takes all.
+    `L_T + sum_k L_k + L_0` with posterior variances: `L_k = (SNR(s) - SNR(t)) / 2 |x_0 - x0_hat|**2`
+    (VDM eq. 13) and `L_0` a discretised Gaussian (DDPM eq. 13). The chain begins at the first step
+    whose noise reaches `cut` of a level: below, noise hides nothing of discrete data, and every factor
+    e of SNR would cost a network that does not round about half a nat a dimension. `terms` of the
+    middle terms are drawn, one from each of as many equal strata, which keeps the estimate unbiased;
+    None takes all.
     """
     device, steps = x_0.device, schedule.steps
-    total = _prior_nats(x_0, schedule) + _first_nats(denoise, x_0, schedule, quantum, generator)
-    terms = min(terms or steps - 1, steps - 1)
-    edges = torch.linspace(0, steps - 1, terms + 1)
-    for low, high in zip(edges[:-1].round().long(), edges[1:].round().long()):
+    first = first_step(schedule, float(quantum.min()) * cut)
+    total = _prior_nats(x_0, schedule)
+    total = total + _first_nats(denoise, x_0, schedule, first / steps, quantum, generator)
+    middle = steps - first
+    edges = torch.linspace(0, middle, min(terms or middle, middle) + 1).round().long()
+    for low, high in pairwise(edges.tolist()):
         u = torch.rand(len(x_0), generator=generator, device=device)
-        k = low + (u * (high - low)).floor().long().clamp(max=high - low - 1) + 2  # steps 2..T
+        k = first + 1 + low + (u * (high - low)).floor().clamp(max=high - low - 1)
         t, s = k / steps, (k - 1) / steps
         alpha, sigma = schedule(t)
         alpha_s, sigma_s = schedule(s)
         weight = 0.5 * ((alpha_s / sigma_s) ** 2 - (alpha / sigma) ** 2)
         x_t = _noisy(x_0, alpha, sigma, generator)
-        error = (x_0 - denoise(x_t, t.float())).double().square().flatten(1).sum(1)
+        error = (x_0 - denoise(x_t, t)).double().square().flatten(1).sum(1)
         total = total + (high - low) * weight * error
     return total
+
+
+def first_step(schedule: Schedule, least: float) -> int:
+    """The first step, counted from 1, where `sigma / alpha` is at least `least`."""
+    t = torch.arange(1, schedule.steps + 1, dtype=torch.float64) / schedule.steps
+    alpha, sigma = schedule(t)
+    return min(int((sigma / alpha < least).sum()) + 1, schedule.steps)
 
 
 def _noisy(x_0: Tensor, alpha: Tensor, sigma: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -165,12 +179,17 @@ def _first_nats(
     denoise: Denoise,
     x_0: Tensor,
     schedule: Schedule,
+    t: float,
     quantum: Tensor,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """`L_0`: the discretised Gaussian around the last estimate, its variance that of the first step."""
-    t = torch.full((len(x_0),), 1 / schedule.steps, device=x_0.device)
-    alpha, sigma = schedule(t)
-    mean = denoise(_noisy(x_0, alpha, sigma, generator), t)
-    scale = expand(sigma / alpha, x_0)
+    """`L_0`: a discretised Gaussian around the last estimate.
+
+    Its standard deviation is that of the mean of two equally good guesses, the noisy value and the
+    network's: `sigma / alpha / sqrt 2`. Any value gives a bound.
+    """
+    time = x_0.new_full((len(x_0),), t)
+    alpha, sigma = schedule(time)
+    mean = denoise(_noisy(x_0, alpha, sigma, generator), time)
+    scale = expand(sigma / alpha, x_0) * 0.5**0.5
     return -discretized_gaussian(x_0, mean, scale, quantum).double().flatten(1).sum(1)

@@ -1,0 +1,225 @@
+"""From rows to a table: means and intervals over seeds, and what may be ranked with what."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any
+
+from aigc.analysis.load import REFERENCES, Record
+
+ORDER = ("autoregressive", "diffusion", "vae", "gan")
+NAMES = {
+    "autoregressive": "Autoregressive",
+    "diffusion": "Diffusion",
+    "vae": "VAE",
+    "gan": "GAN",
+    "real": "Real data (floor)",
+    "gaussian": "Gaussian fit",
+    "marginals": "Marginals",
+    "copies": "Training copies",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric on an extractor, with the protocol that most of its cells share."""
+
+    metric: str
+    extractor: str | None
+    better: str
+    target: float | None
+    axis: str
+    protocol: str
+
+    @property
+    def title(self) -> str:
+        """`fd randconv32`."""
+        return f"{self.metric} {self.extractor.split('@')[0]}" if self.extractor else self.metric
+
+
+@dataclass
+class Cell:
+    """A mean over training seeds and half the width of its 95 % interval."""
+
+    value: float
+    half: float | None
+    seeds: int
+    kind: str | None
+    protocol: str
+    best: bool = False
+    foreign: bool = False  # of another protocol than its column
+
+
+@dataclass
+class Line:
+    """One row of the table."""
+
+    name: str
+    family: str
+    detail: str = ""
+    cells: dict[Column, Cell] = field(default_factory=dict)
+    reasons: dict[Column, str] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """The comparison of the runs of one data set."""
+
+    dataset: str
+    modality: str
+    columns: list[Column]
+    models: list[Line]
+    references: list[Line]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few seeds."""
+        out = []
+        for column in self.columns:
+            for line in self.models + self.references:
+                cell = line.cells.get(column)
+                if cell and cell.foreign:
+                    out.append(
+                        f"{line.name}, {column.title}: measured as “{cell.protocol}”, the column as "
+                        f"“{column.protocol}”; shown with a dagger and not ranked."
+                    )
+        if any(_mixed_kinds(self.models, column) for column in self.columns):
+            out.append("Likelihoods marked ≤ are upper bounds; exact values and bounds are not ranked.")
+        seeds = {c.seeds for line in self.models for c in line.cells.values()}
+        if seeds == {1}:
+            out.append(
+                "One training seed each: intervals are ±1.96 standard deviations over halves of the "
+                "examples (likelihoods: standard errors) and say nothing of other seeds."
+            )
+        elif seeds:
+            out.append("Intervals are 95 % t intervals over training seeds, where there are several.")
+        return out
+
+
+def tables(records: list[Record]) -> list[Table]:
+    """One table a data set, in order of first appearance."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.dataset, record.modality].append(record)
+    return [_table(dataset, modality, group) for (dataset, modality), group in groups.items()]
+
+
+def _table(dataset: str, modality: str, records: list[Record]) -> Table:
+    columns = _columns(records)
+    models = _model_lines(records, columns)
+    references = _reference_lines(records, columns)
+    columns = [c for c in columns if any(c in line.cells for line in models)]
+    for column in columns:
+        _rank(models, column)
+    return Table(dataset, modality, columns, models, references)
+
+
+def _columns(records: list[Record]) -> list[Column]:
+    facts: dict[tuple, dict[str, Any]] = {}
+    protocols: dict[tuple, Counter] = defaultdict(Counter)
+    for record in records:
+        for row in record.rows:
+            key = row["metric"], row["extractor"]
+            facts.setdefault(key, row)
+            if row["status"] == "ok":
+                protocols[key][row["protocol"]] += 1
+    axes = ["fidelity", "diversity", "memorisation", "likelihood", "cost"]
+    columns = [
+        Column(
+            *key, row["better"], row["target"], row["axis"], protocols[key].most_common(1)[0][0]
+        )
+        for key, row in facts.items()
+        if protocols[key]
+    ]
+    return sorted(columns, key=lambda c: axes.index(c.axis))
+
+
+def _model_lines(records: list[Record], columns: list[Column]) -> list[Line]:
+    """Runs that differ in nothing but the seed are one line; so is each sampler of them."""
+    groups: dict[tuple, list[tuple[Record, dict]]] = defaultdict(list)
+    for record in records:
+        for row in record.rows:
+            groups[record.family, _recipe(record), row["sampler"]].append((record, row))
+    lines = []
+    for (family, _, sampler), pairs in groups.items():
+        line = Line(NAMES.get(family, family), family, sampler)
+        line.records = list({id(record): record for record, _ in pairs}.values())
+        for column in columns:
+            _fill(line, column, [row for _, row in pairs])
+        lines.append(line)
+    rank = {family: i for i, family in enumerate(ORDER)}
+    return sorted(lines, key=lambda line: rank.get(line.family, len(rank)))
+
+
+def _reference_lines(records: list[Record], columns: list[Column]) -> list[Line]:
+    """Reference rows are functions of the data: equal ones of several runs are one."""
+    lines = []
+    for of in REFERENCES:
+        rows = {
+            (row["metric"], row["extractor"], row["protocol"]): row
+            for record in records
+            for row in record.references
+            if row["of"] == of
+        }
+        line = Line(NAMES[of], of)
+        for column in columns:
+            _fill(line, column, list(rows.values()))
+        if line.cells:
+            lines.append(line)
+    return lines
+
+
+def _fill(line: Line, column: Column, rows: list[dict[str, Any]]) -> None:
+    """The cell of a line: rows of the column's protocol if there are any, else of the commonest."""
+    mine = [r for r in rows if (r["metric"], r["extractor"]) == (column.metric, column.extractor)]
+    ok = [row for row in mine if row["status"] == "ok"]
+    if not ok:
+        if mine:
+            line.reasons[column] = mine[0]["reason"]
+        return
+    protocols = Counter(row["protocol"] for row in ok)
+    protocol = column.protocol if column.protocol in protocols else protocols.most_common(1)[0][0]
+    chosen = [row for row in ok if row["protocol"] == protocol]
+    values = [row["value"] for row in chosen]
+    mean, half = interval(values, chosen[0]["sd"])
+    line.cells[column] = Cell(
+        mean, half, len(values), chosen[0]["kind"], protocol, foreign=protocol != column.protocol
+    )
+
+
+def interval(values: list[float], sd: float | None) -> tuple[float, float | None]:
+    """Mean, and half of the 95 % interval: of Student's t over several runs, +-1.96 sd of a single one."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, None if sd is None else 1.96 * sd
+    from scipy.stats import t
+
+    spread = sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return mean, float(t.ppf(0.975, len(values) - 1)) * spread / sqrt(len(values))
+
+
+def _rank(models: list[Line], column: Column) -> None:
+    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix."""
+    cells = [line.cells[column] for line in models if column in line.cells]
+    cells = [cell for cell in cells if not cell.foreign]
+    if len(cells) < 2 or _mixed_kinds(models, column):
+        return
+    if column.better == "target":
+        best = min(cells, key=lambda cell: abs(cell.value - column.target))
+    else:
+        best = (min if column.better == "low" else max)(cells, key=lambda cell: cell.value)
+    best.best = True
+
+
+def _mixed_kinds(models: list[Line], column: Column) -> bool:
+    kinds = {line.cells[column].kind for line in models if column in line.cells}
+    return column.axis == "likelihood" and len(kinds) > 1
+
+
+def _recipe(record: Record) -> str:
+    """The configuration without what seeds, names and places differ in."""
+    import json
+
+    dropped = {"seed", "study", "logger", "sampler", "plugins"}
+    return json.dumps({k: v for k, v in record.config.items() if k not in dropped}, sort_keys=True)

@@ -1,0 +1,87 @@
+"""Finished, judged runs as plain records; reads run folders and nothing else."""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aigc.core.errors import BadInput
+from aigc.runs import NotARun, RunDir
+
+REFERENCES = ("real", "gaussian", "marginals", "copies")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run with its results."""
+
+    dir: RunDir
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return self.dir.config
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Results of the model."""
+        return self.dir.rows()
+
+    @cached_property
+    def references(self) -> list[dict[str, Any]]:
+        """Results of the reference rows."""
+        return self.dir.rows("references.jsonl")
+
+    @property
+    def family(self) -> str:
+        """`autoregressive`, `diffusion`, `vae`, `gan` or a family of the user's."""
+        return self.config["model"]["name"]
+
+    @property
+    def modality(self) -> str:
+        """`image`, `text`, `audio` or `tabular`."""
+        return self.config["modality"]["name"]
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.config["dataset"]["name"]
+
+    def log(self) -> dict[str, list[tuple[float, float, float]]]:
+        """Learning curves: for each logged name, `(examples, seconds, value)` in order."""
+        curves: dict[str, list[tuple[float, float, float]]] = {}
+        with (self.dir / "log.csv").open() as file:
+            for row in csv.DictReader(file):
+                point = float(row["examples"]), float(row["seconds"]), float(row["value"])
+                curves.setdefault(row["name"], []).append(point)
+        return curves
+
+    def folder(self, prefix: str) -> Path | None:
+        """The newest folder of samples whose name starts with `prefix`."""
+        found = sorted((self.dir / "samples").glob(f"{prefix}*"), key=lambda p: p.stat().st_mtime)
+        return found[-1] if found else None
+
+
+def collect(paths: list[str]) -> list[Record]:
+    """Records of run folders, of the runs in studies, or of folders of studies.
+
+    Raises NotARun for a path that is none of these and BadInput when a run has no results yet.
+    """
+    folders: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        inside = [p.parent for pattern in ("*/", "*/*/") for p in path.glob(f"{pattern}config.yaml")]
+        if (path / "config.yaml").is_file() or not inside:
+            folders.append(RunDir.finished(path).path)
+        else:
+            folders += [p for p in sorted(inside) if RunDir(p).is_done]
+    records = [Record(RunDir(folder)) for folder in dict.fromkeys(folders)]
+    if not records:
+        raise NotARun(f"no finished run in {', '.join(paths)}")
+    judged = [record for record in records if record.rows]
+    if not judged:
+        raise BadInput(
+            f"{records[0].dir} has no results yet: run `aigc evaluate run={records[0].dir}`"
+        )
+    return judged
