@@ -85,7 +85,9 @@ class Table:
                         f"“{column.protocol}”; shown with a dagger and not ranked."
                     )
         if any(_mixed_kinds(self.models, column) for column in self.columns):
-            out.append("Likelihoods marked ≤ are upper bounds; exact values and bounds are not ranked.")
+            out.append(
+                "Likelihoods marked ≤ are upper bounds; exact values and bounds are not ranked."
+            )
         seeds = {c.seeds for line in self.models for c in line.cells.values()}
         if seeds == {1}:
             out.append(
@@ -93,7 +95,9 @@ class Table:
                 "examples (likelihoods: standard errors) and say nothing of other seeds."
             )
         elif seeds:
-            out.append("Intervals are 95 % t intervals over training seeds, where there are several.")
+            out.append(
+                "Intervals are 95 % t intervals over training seeds, where there are several."
+            )
         return out
 
 
@@ -126,9 +130,7 @@ def _columns(records: list[Record]) -> list[Column]:
                 protocols[key][row["protocol"]] += 1
     axes = ["fidelity", "diversity", "memorisation", "likelihood", "cost"]
     columns = [
-        Column(
-            *key, row["better"], row["target"], row["axis"], protocols[key].most_common(1)[0][0]
-        )
+        Column(*key, row["better"], row["target"], row["axis"], protocols[key].most_common(1)[0][0])
         for key, row in facts.items()
         if protocols[key]
     ]

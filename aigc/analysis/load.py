@@ -71,7 +71,9 @@ def collect(paths: list[str]) -> list[Record]:
     folders: list[Path] = []
     for text in paths:
         path = Path(text)
-        inside = [p.parent for pattern in ("*/", "*/*/") for p in path.glob(f"{pattern}config.yaml")]
+        inside = [
+            p.parent for pattern in ("*/", "*/*/") for p in path.glob(f"{pattern}config.yaml")
+        ]
         if (path / "config.yaml").is_file() or not inside:
             folders.append(RunDir.finished(path).path)
         else:

@@ -25,11 +25,16 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """How splits that a data set does not bring are carved from `train`; the same for every run."""
+    """How splits that a data set does not bring are carved from `train`; the same for every run.
+
+    Blocks of `block` neighbouring examples are dealt at random, so that windows of one page of text
+    stay together; 0 cuts in running order (train, validation, test).
+    """
 
     validation: float = 0.1
     test: float = 0.1
     seed: int = 0
+    block: int = 1
 
 
 @dataclass(frozen=True)
@@ -149,25 +154,34 @@ def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Spli
 
 
 def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str, tuple]:
-    """Encoded splits; missing ones come from `train`, in running order for text, shuffled otherwise."""
+    """Encoded splits; those that the source does not bring come from its `train`."""
     out = {
         which: (codec.encode(raw).numpy(), source.labels.get(which))
         for which, raw in source.parts.items()
     }
     ids, labels = out["train"]
-    missing = [which for which in ("validation", "test") if which not in out]
-    sizes = {which: round(getattr(split, which) * len(ids)) for which in missing}
+    sizes = {
+        which: round(getattr(split, which) * len(ids))
+        for which in ("validation", "test")
+        if which not in out
+    }
     left = len(ids) - sum(sizes.values())
     if min([left, *sizes.values()]) < 1:
         raise BadInput(f"dataset '{facts.name}' has {len(ids)} examples, too few to split")
-    order = np.arange(len(ids))
-    if facts.modality != "text":
-        order = np.random.RandomState(split.seed).permutation(len(ids))
-    stops = np.cumsum([left, *sizes.values()])
-    for which, rows in zip(["train", *missing], np.split(order, stops[:-1])):
+    stops = np.cumsum([left, *sizes.values()])[:-1]
+    for which, rows in zip(["train", *sizes], np.split(_deal(len(ids), split), stops)):
         rows = np.sort(rows)
         out[which] = (ids[rows], None if labels is None else labels[rows])
     return {which: out[which] for which in SPLITS}
+
+
+def _deal(n: int, split: Split) -> np.ndarray:
+    """The order in which examples are given to train, validation and test."""
+    if split.block == 0:
+        return np.arange(n)
+    starts = np.random.RandomState(split.seed).permutation(-(-n // split.block)) * split.block
+    rows = (starts[:, None] + np.arange(split.block)).ravel()
+    return rows[rows < n]
 
 
 def _class_names(source: Source) -> list[str]:

@@ -48,32 +48,32 @@ def discretized_gaussian(x: Tensor, mean: Tensor, scale: Tensor, quantum: Tensor
 
 
 class Logistic(nn.Module):
-    """A discretised logistic around the decoder's output, with one learned scale a value."""
+    """A discretised logistic: the decoder emits a mean and a log scale for each value."""
 
-    width = 1  # numbers that the decoder emits for each value
+    width = 2  # numbers that the decoder emits for each value
 
     def __init__(self, spec: Spec):
         super().__init__()
         self.register_buffer("quantum", as_quantum(spec), persistent=False)
-        self.log_scale = nn.Parameter(torch.full(spec.shape, -1.5))
-
-    @property
-    def scale(self) -> Tensor:
-        """Positive, bounded below by a twentieth of a level so that no value collapses."""
-        return self.log_scale.exp() + self.quantum / 20
 
     def nats(self, x: Tensor, out: Tensor) -> Tensor:
         """`-log p(x | out)` of each example `(B,)`."""
-        return -discretized_logistic(x, out, self.scale, self.quantum).flatten(1).sum(1)
+        return -discretized_logistic(x, *self._split(out), self.quantum).flatten(1).sum(1)
 
     def mode(self, out: Tensor) -> Tensor:
         """The most probable values."""
-        return out
+        return self._split(out)[0]
 
     def sample(self, out: Tensor, rng: Rng) -> Tensor:
         """Values drawn from the law."""
-        u = rng.uniform(*out.shape[1:]).float().clamp(1e-7, 1 - 1e-7)
-        return out + self.scale * u.logit()
+        mean, scale = self._split(out)
+        u = rng.uniform(*mean.shape[1:]).float().clamp(1e-7, 1 - 1e-7)
+        return mean + scale * u.logit()
+
+    def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale; the scale starts at 0.37 and stays above a twentieth of a level."""
+        mean, log_scale = out.unflatten(1, (-1, 2)).unbind(2)
+        return mean, (log_scale - 1).clamp(-12, 3).exp() + self.quantum / 20
 
 
 class Bernoulli(nn.Module):

@@ -59,10 +59,11 @@ def codec(config: Config) -> Codec:
 
 def store(config: Config) -> Store:
     """The prepared data of `config.dataset` through the codec."""
-    options = {k: v for k, v in config["dataset"].items() if k not in ("name", "split")}
-    split = Split(**{**config.get("split", {}), **config["dataset"].get("split", {})})
+    options = {k: v for k, v in config["dataset"].items() if k != "name"}
     settings = dict(config["modality"]["codec"])
-    return prepare(config["dataset"]["name"], codec(config), settings, options, split)
+    return prepare(
+        config["dataset"]["name"], codec(config), settings, options, Split(**config["split"])
+    )
 
 
 def view(config: Config, space: Space) -> View:

@@ -29,7 +29,8 @@ class Budget:
     examples: int = MISSING
     batch_size: int = MISSING  # global, split over devices
     channels: int = MISSING  # width of convolutional networks
-    width: int = MISSING  # width of transformers and MLPs
+    width: int = MISSING  # width of transformers
+    hidden: int = MISSING  # width of MLPs
     depth: int = MISSING
     samples: int = MISSING
 
@@ -63,6 +64,16 @@ class Strategy:
 
 
 @dataclass
+class Split:
+    """How validation and test are carved where a data set does not bring them; see aigc.data.store."""
+
+    validation: float = 0.2
+    test: float = 0.2
+    seed: int = 0
+    block: int = 1
+
+
+@dataclass
 class Train:
     """`aigc train`."""
 
@@ -76,7 +87,7 @@ class Train:
     budget: Budget = field(default_factory=Budget)
     trainer: Trainer = field(default_factory=Trainer)
     strategy: Strategy = field(default_factory=Strategy)
-    split: dict[str, Any] = field(default_factory=dict)
+    split: Split = field(default_factory=Split)
     seed: int = 0
     study: str = "default"
     view: str = MISSING

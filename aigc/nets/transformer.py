@@ -128,7 +128,12 @@ class CausalTransformer(nn.Module):
     """
 
     def __init__(
-        self, spec: Spec, width: int = 128, depth: int = 4, heads: int | None = None, dropout: float = 0.0
+        self,
+        spec: Spec,
+        width: int = 128,
+        depth: int = 4,
+        heads: int | None = None,
+        dropout: float = 0.0,
     ):
         super().__init__()
         heads = heads or max(1, width // 32)

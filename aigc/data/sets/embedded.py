@@ -27,7 +27,7 @@ def pydoc() -> Source:
 
 @dataset("audio", kind="embedded", licence="generated", classes=12)
 def notes(n: int = 1500, seed: int = 0, rate: int = 4000, seconds: float = 0.256) -> Source:
-    """Synthesised instrument notes: three timbres, two octaves, decaying; label = pitch class."""
+    """Synthesised notes struck at time zero: three timbres, two octaves, decay; label = pitch class."""
     rng = np.random.RandomState(seed)
     y = np.arange(n) % 12
     octave, timbre = rng.randint(0, 2, n), rng.randint(0, 3, n)
@@ -36,10 +36,9 @@ def notes(n: int = 1500, seed: int = 0, rate: int = 4000, seconds: float = 0.256
     t = np.arange(round(rate * seconds)) / rate
     frequency = 261.63 * 2.0 ** (octave - 1 + y / 12) * 2.0 ** (rng.randn(n) * 0.02 / 12)
     decay = rng.uniform(2, 10, n)
-    phase = rng.rand(n) * 2 * np.pi
     waves = np.zeros((n, len(t)))
     for k in range(5):
-        angle = 2 * np.pi * (k + 1) * frequency[:, None] * t + (k + 1) * phase[:, None]
+        angle = 2 * np.pi * (k + 1) * frequency[:, None] * t
         waves += harmonics[timbre, k][:, None] * np.sin(angle)
     attack = np.minimum(1, t / 0.01)
     waves *= attack * np.exp(-decay[:, None] * t) * 0.4
