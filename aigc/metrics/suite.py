@@ -41,6 +41,7 @@ def judge(
 def _row(metric: Metric, evidence: Evidence, extractor: str | None) -> Row:
     row: Row = {"metric": metric.name, "value": None, "sd": None, "n": None, "n_ref": None}
     row |= {"extractor": extractor, "kind": None, "status": "ok", "reason": None}
+    row |= {"better": metric.better, "target": metric.target, "axis": metric.axis}
     if evidence.gen is not None and extractor:
         row |= {"n": len(evidence.gen), "n_ref": len(evidence.ref)}
     elif evidence.nats is not None and "nats" in metric.needs:

@@ -124,7 +124,7 @@ def bound(
     schedule: Schedule,
     quantum: Tensor,
     terms: int | None = None,
-    cut: float = 0.4,
+    cut: float = 0.35,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The variational bound on `-log p(x_0)` in nats of the discretised data, `(B,)` (DDPM eq. 5).

@@ -1,0 +1,131 @@
+"""A table of the comparison as text: for the page, the terminal, CSV and LaTeX."""
+
+import csv
+from math import floor, log10
+from pathlib import Path
+
+from aigc.analysis.compare import Cell, Column, Line, Table
+
+ARROWS = {"low": "↓", "high": "↑", "target": "→"}
+UNITS = {
+    "samples_per_second": "samples / s",
+    "train_seconds": "train s",
+    "bits_per_dim": "bits / dim",
+    "bits_per_byte": "bits / byte",
+    "nn_ratio": "NN ratio",
+    "fd": "FD",
+    "c2st": "C2ST",
+    "c2st_knn": "C2ST kNN",
+    "nfe": "NFE",
+    "parameters": "params",
+}
+
+
+def head(column: Column) -> str:
+    """A column's heading: metric, direction, extractor."""
+    arrow = ARROWS[column.better] + (f" {column.target:g}" if column.better == "target" else "")
+    extractor = column.extractor.split("@")[0] if column.extractor else ""
+    return f"{UNITS.get(column.metric, column.metric)} {arrow}|{extractor}"
+
+
+def decimals(cell: Cell) -> int:
+    """Digits after the point that the interval leaves room for."""
+    if cell.half:
+        return min(max(1 - floor(log10(cell.half)), 0), 3)
+    return max(2 - floor(log10(abs(cell.value))), 0) if cell.value else 2
+
+
+def number(cell: Cell) -> str:
+    """The value with as many digits as mean something; large ones as k and M."""
+    value = cell.value
+    for size, letter in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e6 if letter == 'M' else 1e3):.3g} {letter}"
+    if value == int(value) and cell.half is None:
+        return f"{value:,.0f}"
+    return f"{value:,.{decimals(cell)}f}"
+
+
+def show_cell(line: Line, column: Column) -> str:
+    """`≤ 1.73`, a dagger for a foreign protocol, a dash where there is nothing."""
+    cell = line.cells.get(column)
+    if cell is None:
+        return "–"
+    bound = "≤ " if cell.kind == "bound" else ""
+    return f"{bound}{number(cell)}{'†' if cell.foreign else ''}"
+
+
+def half(line: Line, column: Column) -> str:
+    """Half the width of the interval, empty where there is none."""
+    cell = line.cells.get(column)
+    return f"{cell.half:.{decimals(cell)}f}" if cell and cell.half is not None else ""
+
+
+def write_csv(found: list[Table], path: Path) -> None:
+    """All cells, one a line."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(
+            "dataset row sampler metric extractor value half95 seeds kind best protocol".split()
+        )
+        for table in found:
+            for line in table.models + table.references:
+                for column, cell in line.cells.items():
+                    rows.writerow(
+                        [table.dataset, line.family, line.detail, column.metric, column.extractor]
+                        + [cell.value, cell.half, cell.seeds, cell.kind, cell.best, cell.protocol]
+                    )
+
+
+def latex(table: Table) -> str:
+    """A booktabs table of everything but cost."""
+    columns = [c for c in table.columns if c.axis != "cost"]
+    heads = [head(c).replace("|", " ").strip() for c in columns]
+    for mark, command in (("↓", r"$\downarrow$"), ("↑", r"$\uparrow$"), ("→", r"$\rightarrow$")):
+        heads = [h.replace(mark, command) for h in heads]
+    rows = [" & ".join(["", *heads]) + r" \\", r"\midrule"]
+    for i, line in enumerate(table.models + table.references):
+        if i == len(table.models):
+            rows.append(r"\midrule")
+        rows.append(" & ".join([line.name, *(_latex_cell(line, c) for c in columns)]) + r" \\")
+    body = "\n".join(rows)
+    return (
+        f"% {table.dataset}\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n\\toprule\n{body}\n"
+        "\\bottomrule\n\\end{tabular}"
+    )
+
+
+def _latex_cell(line: Line, column: Column) -> str:
+    cell = line.cells.get(column)
+    if cell is None:
+        return "--"
+    text = show_cell(line, column).replace("≤", r"$\le$").replace("†", r"$^\dagger$")
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    return rf"{text} $\pm$ {half(line, column)}" if half(line, column) else text
+
+
+def print_table(table: Table) -> None:
+    """The main metrics in the terminal, one line a model."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    extractors = list(dict.fromkeys(c.extractor for c in table.columns if c.extractor))
+    columns = [c for c in table.columns if c.metric == "fd"]
+    once = ("coverage", "nn_ratio")
+    columns += [c for c in table.columns if c.metric in once and c.extractor == extractors[0]]
+    columns += [c for c in table.columns if c.axis == "likelihood"]
+    columns += [c for c in table.columns if c.metric == "samples_per_second"]
+    grid = Grid(title=table.dataset, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    grid.add_column("", no_wrap=True)
+    for column in columns:
+        title = head(column).replace(" / ", "/").replace("samples/s", "per s")
+        grid.add_column(title.replace("|", "\n").rstrip("0123456789"), justify="right", no_wrap=True)
+    for i, line in enumerate(table.models + table.references):
+        texts = [show_cell(line, c) for c in columns]
+        best = [c in line.cells and line.cells[c].best for c in columns]
+        grid.add_row(
+            line.name.split(" (")[0],
+            *(f"[bold green]{text}[/]" if b else text for text, b in zip(texts, best)),
+            style="" if i < len(table.models) else "dim",
+        )
+    Console().print(grid)
