@@ -4,6 +4,7 @@ Nothing heavy is imported before the task needs it, so help and mistakes answer 
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -52,7 +53,7 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if (line := explain(error)) is None:
+        if (line := explain(error, words)) is None:
             raise
         fail(line)
 
@@ -63,22 +64,43 @@ def fail(line: str) -> None:
     sys.exit(2)
 
 
-def explain(error: BaseException) -> str | None:
+def explain(error: BaseException, words: list[str]) -> str | None:
     """One line for an error of Hydra or OmegaConf; None for anything that is not the user's."""
-    from hydra.errors import HydraException, InstantiationException
+    if "hydra" not in sys.modules:
+        return None
+    from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    if isinstance(error, InstantiationException):
-        cause = error.__cause__
-        return str(cause) if isinstance(cause, BadInput) else None
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if (name := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
         group, _, choice = str(name).rpartition("/")
         hint = nearest(choice, error.options)
         return f"unknown {group} '{choice}': choose from {', '.join(sorted(error.options))}{hint}"
-    return "; ".join(lines)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if key := re.match(r"Could not override '([\w.@/]+)'", lines[0]):
+        return unknown_setting(key[1], words) or "; ".join(lines)
+    if broken := getattr(error, "override", None):
+        return f"cannot read '{broken}': quote lists, spaces and special characters"
+    if error.__cause__ is not None:
+        lines = [lines[0], str(error.__cause__).splitlines()[0]]
+    return ": ".join(line.rstrip(".") for line in lines[:2])
+
+
+def unknown_setting(key: str, words: list[str]) -> str | None:
+    """The error for a key that is not in the configuration, with the keys that are."""
+    from aigc.lab.conf import compose
+
+    parent, _, leaf = key.rpartition(".")
+    others = [w for w in words[1:] if "=" in w and w[0] != "-" and not w.startswith(key)]
+    try:
+        node = compose(words[0], others)
+        for part in parent.split(".") if parent else []:
+            node = node[part]
+    except Exception:  # whatever else is wrong with the words, this error is not the place for it
+        return None
+    inside = f" in '{parent}'" if parent else ""
+    return f"unknown setting '{leaf}'{inside}: choose from {', '.join(node)}{nearest(leaf, node)}"
 
 
 def hydra_task(name: str) -> Callable[[list[str]], None]:
@@ -98,36 +120,47 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
         def job(config) -> None:
             sys.argv = argv  # Lightning starts the other ranks with this command
-            from omegaconf import OmegaConf
-
-            from aigc.lab import tasks
-
-            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            print(getattr(tasks, name)(plain), flush=True)
+            try:
+                run_task(name, config)
+            except (BadInput, NotARun) as error:
+                if sweeping():
+                    raise  # Hydra goes on with the other cells and reports at the end
+                fail(str(error))
 
         job()
 
     return start
 
 
-def _with_run(words: list[str]) -> list[str]:
-    """Add what the run's own configuration says: its family, and its sampler unless one is given."""
-    import yaml
+def run_task(name: str, config) -> None:
+    """Run a task on a composed configuration and print the path it gives."""
+    from omegaconf import OmegaConf
 
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+    from aigc.lab import tasks
+
+    print(getattr(tasks, name)(plain), flush=True)
+
+
+def sweeping() -> bool:
+    """Whether this job is one cell of `-m`."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _with_run(words: list[str]) -> list[str]:
+    """The words, preceded by what the run's own configuration says."""
+    from aigc.lab.conf import run_words
     from aigc.runs import RunDir
 
     given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
     if "run" not in given:
         raise BadInput("say which run: run=DIR, the folder that `aigc train` printed last")
     config = RunDir.finished(given["run"].strip("'\"")).config
-    extra = [f"model.name={config['model']['name']}"]
-    if "sampler" not in given:
-        sampler = dict(config["sampler"])
-        extra.append(f"sampler={sampler.pop('name')}")
-        sampler.pop("_target_")
-        # JSON is a subset of what Hydra reads, but for null and strings, which samplers do not have
-        extra += [f"sampler.{k}={yaml.safe_dump(v).split()[0]}" for k, v in sampler.items()]
-    return extra + words
+    return run_words(config, words) + words
 
 
 def compare(words: list[str]) -> None:

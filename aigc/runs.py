@@ -128,14 +128,12 @@ def _key(row: dict[str, Any]) -> tuple:
 
 
 def _hint(path: Path) -> str:
-    """Runs below or beside a path that is not one."""
+    """Runs below a path that is not one, or a run beside it with a name that is close."""
     from difflib import get_close_matches
 
-    if path.is_dir():
-        inside = sorted(p.parent for p in path.glob("*/config.yaml")) or sorted(
-            p.parent for p in path.glob("*/*/config.yaml")
-        )
-        return f"; it holds runs, such as {inside[0]}" if inside else ""
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = get_close_matches(path.name, siblings, n=1, cutoff=0.5)
+    inside = sorted(p.parent for k in ("*", "*/*") for p in path.glob(f"{k}/config.yaml"))
+    if inside:
+        return f"; it holds runs, such as {inside[0]}"
+    beside = [p.parent.name for p in path.parent.glob("*/config.yaml")]
+    close = get_close_matches(path.name, beside, n=1, cutoff=0.5)
     return f"; did you mean {path.parent / close[0]}?" if close else ""

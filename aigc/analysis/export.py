@@ -72,8 +72,11 @@ def write_csv(found: list[Table], path: Path) -> None:
             for line in table.models + table.references:
                 for column, cell in line.cells.items():
                     rows.writerow(
-                        [table.dataset, line.family, line.detail, column.metric, column.extractor]
-                        + [cell.value, cell.half, cell.seeds, cell.kind, cell.best, cell.protocol]
+                        [
+                            *(table.dataset, line.family, line.detail, column.metric),
+                            *(column.extractor, cell.value, cell.half, cell.seeds),
+                            *(cell.kind, cell.best, cell.protocol),
+                        ]
                     )
 
 
@@ -119,7 +122,9 @@ def print_table(table: Table) -> None:
     grid.add_column("", no_wrap=True)
     for column in columns:
         title = head(column).replace(" / ", "/").replace("samples/s", "per s")
-        grid.add_column(title.replace("|", "\n").rstrip("0123456789"), justify="right", no_wrap=True)
+        grid.add_column(
+            title.replace("|", "\n").rstrip("0123456789"), justify="right", no_wrap=True
+        )
     for i, line in enumerate(table.models + table.references):
         texts = [show_cell(line, c) for c in columns]
         best = [c in line.cells and line.cells[c].best for c in columns]

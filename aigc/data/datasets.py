@@ -39,7 +39,13 @@ class Facts:
     about: str
     splits: str
     classes: int
+    places: tuple[str, ...]  # files or folders below the data root, any of which will do
+    hint: str  # what to do when none is there
     load: Callable[..., Source]
+
+    def found(self) -> Path | None:
+        """The first of `places` that exists."""
+        return next((p for place in self.places if (p := data_root() / place).exists()), None)
 
 
 DATASETS: Registry[Facts] = Registry("dataset")
@@ -51,6 +57,8 @@ def dataset(
     licence: str = "",
     splits: str = "carved",
     classes: int = 0,
+    places: tuple[str, ...] = (),
+    hint: str = "put the files there",
 ) -> Callable[[Callable[..., Source]], Callable[..., Source]]:
     """Register a loader under its own name with its facts.
 
@@ -60,8 +68,9 @@ def dataset(
 
     def add(load: Callable[..., Source]) -> Callable[..., Source]:
         about = (load.__doc__ or "").strip().splitlines()[0]
-        facts = Facts(load.__name__, modality, kind, licence, about, splits, classes, load)
-        DATASETS.add(load.__name__, facts)
+        name = load.__name__
+        facts = Facts(name, modality, kind, licence, about, splits, classes, places, hint, load)
+        DATASETS.add(name, facts)
         return load
 
     return add
@@ -81,11 +90,17 @@ def data_root() -> Path:
     return Path(os.environ.get("AIGC_DATA", "data"))
 
 
-def locate(*places: str, hint: str) -> Path:
-    """The first existing of `places` below the data root; else BadInput with where and what to do."""
-    candidates = [data_root() / place for place in places]
-    for path in candidates:
-        if path.exists():
-            return path
-    looked = ", ".join(str(path) for path in candidates)
-    raise BadInput(f"data not found: looked for {looked} (root: AIGC_DATA); {hint}")
+def locate(name: str) -> Path:
+    """Where the files of data set `name` lie; BadInput says where they were looked for and what to do."""
+    facts = DATASETS[name]
+    if path := facts.found():
+        return path
+    raise missing(facts)
+
+
+def missing(facts: Facts) -> BadInput:
+    """The error for a data set whose files are not there."""
+    looked = ", ".join(str(data_root() / place) for place in facts.places)
+    return BadInput(
+        f"dataset '{facts.name}' not found: looked for {looked} (root: AIGC_DATA); {facts.hint}"
+    )

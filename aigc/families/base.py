@@ -89,7 +89,7 @@ class GenerativeModule(L.LightningModule):
         BadInput for a label out of range or a sampler of another family.
         """
         if not isinstance(sampler, self.samplers):
-            allowed = ", ".join(s.__name__ for s in self.samplers)
+            allowed = ", ".join(s.__name__ for base in self.samplers for s in _leaves(base))
             raise BadInput(f"{type(sampler).__name__} does not sample a {self.name}: use {allowed}")
         labels = self._labels(n, y, seed, start)
         parts = []
@@ -145,6 +145,12 @@ class GenerativeModule(L.LightningModule):
         if labels.min() < 0 or labels.max() >= classes:
             raise BadInput(f"y={y}: labels run from 0 to {classes - 1}")
         return labels
+
+
+def _leaves(cls: type) -> list[type]:
+    """A class and those derived from it, without bases that cannot be called."""
+    own = [cls] if "__call__" in dir(cls) or "z" in dir(cls) else []
+    return own + [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
 
 
 def decayed(*modules: nn.Module) -> list[dict[str, Any]]:

@@ -2,18 +2,23 @@
 
 import importlib
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import cos, pi
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 
 from aigc.core.errors import BadInput, unknown
 from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
+from aigc.data.datasets import all_datasets
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
+from aigc.lab.conf import samplers_of
 from aigc.modalities.base import Codec
 
 Config = Mapping[str, Any]
@@ -28,11 +33,19 @@ def plugins(config: Config) -> None:
             raise BadInput(f"plugins: cannot import '{name}': {error}") from error
 
 
+NOT_ARGUMENTS = ("name", "needs", "families")
+
+
 def make(node: Config, where: str, **more: Any) -> Any:
     """Instantiate a `_target_` node; a wrong or ill-typed argument is named in one line."""
-    node = {key: value for key, value in node.items() if key not in ("name", "needs")}
+    node = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     check(node, where)
-    return instantiate(node, **more, _convert_="all")
+    try:
+        return instantiate(node, **more, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, BadInput):
+            raise error.__cause__ from None
+        raise
 
 
 def check(node: Config, where: str) -> None:
@@ -40,16 +53,52 @@ def check(node: Config, where: str) -> None:
     for key, value in node.items():
         if isinstance(value, Mapping) and "_target_" in value:
             check(value, f"{where}.{key}")
-    target = get_class(node["_target_"])
+    try:
+        target = get_class(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"{where}: there is no class {node['_target_']}") from error
     parameters, hints = _signature(target)
-    given = [key for key in node if not key.startswith("_")]
-    for key in given:
+    for key in [key for key in node if not key.startswith("_")]:
         if key not in parameters:
-            takes = [name for name in parameters if name != "self"]
-            raise unknown(f"option of {where}", key, takes)
-        if not _fits(node[key], hints.get(key, Any)):
-            wanted = str(getattr(hints[key], "__name__", hints[key])).replace("typing.", "")
-            raise BadInput(f"{where}.{key}={node[key]}: should be of type {wanted}")
+            raise unknown(
+                f"option of {where}", key, [name for name in parameters if name != "self"]
+            )
+        hint = hints.get(key, Any)
+        if not _fits(node[key], hint):
+            raise BadInput(f"{where}.{key}={node[key]}: should be {_wording(hint)}")
+
+
+def validate(config: Config) -> None:
+    """What can be known to be wrong before anything is loaded, prepared or written."""
+    for key in ("examples", "batch_size", "samples"):
+        if config["budget"][key] < 1:
+            raise BadInput(f"budget.{key}={config['budget'][key]}: at least 1")
+    if not re.fullmatch(r"[\w][\w.-]*", str(config["study"])):
+        raise BadInput(f"study={config['study']}: a plain folder name (letters, digits, . _ -)")
+    facts = all_datasets()[config["dataset"]["name"]]
+    if facts.modality != config["modality"]["name"]:
+        raise BadInput(f"dataset '{facts.name}' is {facts.modality}: use modality={facts.modality}")
+    if config["view"] not in VIEWS:
+        raise unknown("view", config["view"], VIEWS)
+    family = get_class(config["model"]["_target_"])
+    tokens = config["view"] == "tokens"
+    if tokens != (family.needs == "tokens"):
+        fits = [name for name in VIEWS if (name == "tokens") == (family.needs == "tokens")]
+        raise BadInput(
+            f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
+            f"choose from {', '.join(fits)}"
+        )
+    check_sampler(config["sampler"], config["model"]["name"])
+    make(config["sampler"], "sampler")
+
+
+def check_sampler(node: Config, family: str) -> None:
+    """Raise BadInput where a sampler is of another family."""
+    if family not in node["families"]:
+        raise BadInput(
+            f"sampler '{node['name']}' does not sample a {family}: "
+            f"choose from {', '.join(samplers_of(family))}"
+        )
 
 
 def codec(config: Config) -> Codec:
@@ -68,8 +117,6 @@ def store(config: Config) -> Store:
 
 def view(config: Config, space: Space) -> View:
     """The view that the family sees."""
-    if config["view"] not in VIEWS:
-        raise unknown("view", config["view"], VIEWS)
     return VIEWS[config["view"]](space)
 
 
@@ -89,8 +136,9 @@ def model(config: Config, space: Space) -> GenerativeModule:
     return built
 
 
-def sampler(node: Config) -> Any:
-    """The sampling strategy."""
+def sampler(node: Config, family: str) -> Any:
+    """The sampling strategy, for a model of `family`."""
+    check_sampler(node, family)
     return make(node, "sampler")
 
 
@@ -123,10 +171,8 @@ def _signature(target: type | Callable) -> tuple[dict[str, inspect.Parameter], d
         own = inspect.signature(init).parameters
         for name, parameter in own.items():
             parameters.setdefault(name, parameter)
-        try:
+        with suppress(NameError, TypeError):  # a hint that only a type checker can resolve
             hints = {**get_type_hints(init), **hints}
-        except (NameError, TypeError):
-            pass
         if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             break
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -134,15 +180,29 @@ def _signature(target: type | Callable) -> tuple[dict[str, inspect.Parameter], d
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain configuration value suits a hint; hints that are not plain types accept all."""
-    if get_origin(hint) in (Union, types.UnionType):
+    """Whether a plain configuration value suits a type hint."""
+    origin = get_origin(hint)
+    if hint is Any or isinstance(value, Mapping | list):
+        return True
+    if origin in (Union, types.UnionType):
         return any(_fits(value, option) for option in get_args(hint))
-    if hint is type(None):
-        return value is None
+    if origin is Literal:
+        return value in get_args(hint)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    return True
+    if hint is type(None):
+        return value is None
+    return isinstance(value, hint) if hint in (bool, str) else False
+
+
+def _wording(hint: Any) -> str:
+    """A hint in words: `one of eps, x0, v`, `a number`, `a whole number or null`."""
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (Union, types.UnionType):
+        options = [_wording(option) for option in get_args(hint) if option in (*names, type(None))]
+        return " or ".join(options)
+    return names.get(hint, "null" if hint is type(None) else getattr(hint, "__name__", str(hint)))

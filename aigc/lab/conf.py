@@ -1,10 +1,12 @@
 """Where the configuration lives, and its types, so that `seed=abc` is refused where it is written."""
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
@@ -129,3 +131,33 @@ def register() -> None:
     store = ConfigStore.instance()
     for schema in (Train, Sample, Evaluate):
         store.store(group="schema", name=schema.__name__.lower(), node=schema, package="_global_")
+
+
+def compose(name: str, words: list[str]) -> dict[str, Any]:
+    """The resolved configuration `name` under overrides, as plain containers (for Python and tests)."""
+    from hydra import compose as compose_hydra
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose_hydra(name, overrides=words)
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def samplers_of(family: str) -> list[str]:
+    """Names of the samplers that fit a family."""
+    files = sorted((conf_dir() / "sampler").glob("*.yaml"))
+    return [f.stem for f in files if family in yaml.safe_load(f.read_text())["families"]]
+
+
+def run_words(config: dict[str, Any], words: list[str]) -> list[str]:
+    """Overrides that tell `sample` and `evaluate` what a run's configuration says: its family, and its
+    sampler with its settings unless `words` choose one."""
+    out = [f"model.name={config['model']['name']}"]
+    if any(word.startswith("sampler=") for word in words):
+        return out
+    sampler = dict(config["sampler"])
+    out.append(f"sampler={sampler.pop('name')}")
+    settings = {k: v for k, v in sampler.items() if k not in ("_target_", "families")}
+    return out + [f"sampler.{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -106,11 +106,13 @@ class Judge:
 def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     """Judge `run` and add the rows to its `results.jsonl`, the reference rows to `references.jsonl`."""
     quiet()
+    for name in config["metrics"] or []:
+        METRICS[name]  # an unknown name is an error before anything is sampled
     counts = run.store.meta["counts"]
     n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
     judge_ = Judge(run.store, n, config["extractors"])
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
-    strategy = build.sampler(node)
+    strategy = build.sampler(node, run.config["model"]["name"])
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, node["name"], seed, n, judge_)
     evidence = judge_.evidence(samples.ids, nats=likelihood(run, judge_.ref, batch), cost=cost)
@@ -199,7 +201,7 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
 
 def _describe(node: dict[str, Any]) -> str:
     """`ddim steps=50 eta=0.0`."""
-    fields = [f"{k}={v}" for k, v in node.items() if k not in ("name", "_target_")]
+    fields = [f"{k}={v}" for k, v in node.items() if k not in ("name", "_target_", "families")]
     return " ".join([node["name"], *fields])
 
 

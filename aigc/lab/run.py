@@ -16,7 +16,7 @@ from aigc.core.spec import Space
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
-from aigc.lab.conf import conf_dir
+from aigc.lab.conf import conf_dir, samplers_of
 from aigc.modalities.base import Codec
 from aigc.runs import RunDir
 
@@ -78,16 +78,17 @@ class Run:
 
     def sampler(self, name: str | None = None, **options: Any) -> Any:
         """A sampling strategy by the name of its configuration; default is the run's own."""
-        return build.sampler(self.sampler_node(name, **options))
+        return build.sampler(self.sampler_node(name, **options), self.config["model"]["name"])
 
     def sampler_node(self, name: str | None = None, **options: Any) -> dict[str, Any]:
         """The resolved configuration of `sampler`."""
         if name is None:
             return {**self.config["sampler"], **options}
+        family = self.config["model"]["name"]
         file = conf_dir() / "sampler" / f"{name}.yaml"
         if not file.is_file():
-            raise unknown("sampler", name, [f.stem for f in file.parent.glob("*.yaml")])
-        both = OmegaConf.create({"model": {"name": self.config["model"]["name"]}, "sampler": {}})
+            raise unknown("sampler", name, samplers_of(family))
+        both = OmegaConf.create({"model": {"name": family}, "sampler": {}})
         both.sampler = OmegaConf.load(file)
         return {**OmegaConf.to_container(both.sampler, resolve=True), **options}
 

@@ -19,7 +19,9 @@ def sample(config: dict[str, Any]) -> Path:
     build.plugins(config)
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
-    samples = run.sample(n, seed, config["y"], build.sampler(node), config["batch_size"])
+    samples = run.sample(
+        n, seed, config["y"], build.sampler(node, run.config["model"]["name"]), config["batch_size"]
+    )
     label = "" if config["y"] is None else f"-y{config['y']}"
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"
     return samples.save(config["out"] or default)

@@ -31,6 +31,7 @@ def train(config: dict[str, Any]) -> RunDir:
         print(f"already trained: {run}", file=sys.stderr)
         return run
     build.plugins(config)
+    build.validate(config)
     quiet()
     store = build.store(config)
     torch.manual_seed(seeds(config["seed"]))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -42,7 +43,7 @@ class RandConv:
         sizes = [train.shape[1], 32, 64, dims]
         kernel = (3,) * rank if rank else ()
         self.weights = []
-        for inp, out in zip(sizes[:-1], sizes[1:]):
+        for inp, out in pairwise(sizes):
             w = torch.randn(out, inp, *kernel, generator=generator, dtype=torch.float64)
             self.weights.append((w * (2 / w[0].numel()) ** 0.5).float())
         self.rank, self.scale = rank, 1.0

@@ -44,7 +44,7 @@ class ImageCodec(Codec):
 
     def encode(self, raw: np.ndarray) -> Tensor:
         """`uint8 (N, C, H, W)` to ids."""
-        x = torch.from_numpy(np.ascontiguousarray(raw))
+        x = torch.from_numpy(np.array(raw))
         if tuple(x.shape[2:]) != self.space.shape[1:]:
             x = F.interpolate(x.float(), self.space.shape[1:], mode="bilinear", antialias=True)
         if self.levels == 256:

@@ -6,14 +6,18 @@ from aigc.data.datasets import Source, dataset, locate
 from aigc.data.files import SOUNDS, own_path, read_sound, walk_classes
 
 
-@dataset("audio", licence="CC BY-SA 4.0", splits="train/test", classes=10)
+@dataset(
+    "audio",
+    licence="CC BY-SA 4.0",
+    splits="train/test",
+    classes=10,
+    places=("audio/fsdd/recordings", "fsdd/recordings"),
+    hint="clone github.com/Jakobovski/free-spoken-digit-dataset there",
+)
 def fsdd() -> Source:
-    """Free spoken digits: 3,000 recordings of six speakers, 8 kHz (Jackson 2016); test = takes 0 to 4."""
-    folder = locate(
-        "audio/fsdd/recordings",
-        "fsdd/recordings",
-        hint="clone github.com/Jakobovski/free-spoken-digit-dataset there",
-    )
+    """Free spoken digits: 3,000 recordings of six speakers, 8 kHz (Jackson 2016)."""
+    folder = locate("fsdd")
+    # The official test split is takes 0 to 4.
     parts, labels = {"train": [], "test": []}, {"train": [], "test": []}
     for file in sorted(folder.glob("*.wav")):
         digit, _, take = file.stem.split("_")

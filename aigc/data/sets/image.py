@@ -7,64 +7,103 @@ has a name of its own, so that no score is taken for the published one.
 
 import io
 import pickle
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aigc.core.errors import BadInput
-from aigc.data.datasets import Source, data_root, dataset, locate
+from aigc.data.datasets import DATASETS, Source, data_root, dataset, locate, missing
 from aigc.data.files import own_path, read_idx, read_pictures
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 _FASHION = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
 
 
-@dataset("image", licence="CC BY-SA 3.0", splits="train/test", classes=10)
+@dataset(
+    "image",
+    licence="CC BY-SA 3.0",
+    splits="train/test",
+    classes=10,
+    places=("image/mnist/MNIST", "mnist/MNIST", "MNIST"),
+    hint="put the official files in MNIST/raw there, or connect to the network once",
+)
 def mnist() -> Source:
     """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 (LeCun et al. 1998)."""
-    return _torchvision("MNIST", ["image/mnist", "mnist", "."], [str(i) for i in range(10)])
+    return _torchvision("mnist", "MNIST", [str(i) for i in range(10)])
 
 
-@dataset("image", licence="MIT", splits="train/test", classes=10)
+@dataset(
+    "image",
+    licence="MIT",
+    splits="train/test",
+    classes=10,
+    places=("fashion_mnist/FashionMNIST", "FashionMNIST"),
+    hint="put the official files in FashionMNIST/raw there, or connect to the network once",
+)
 def fashion_mnist() -> Source:
     """FashionMNIST: 60,000 + 10,000 pieces of clothing, 28 x 28 (Xiao et al. 2017)."""
-    return _torchvision("FashionMNIST", ["fashion_mnist", "."], _FASHION)
+    return _torchvision("fashion_mnist", "FashionMNIST", _FASHION)
 
 
-@dataset("image", licence="MIT", splits="train/test (not the official ones)", classes=10)
+@dataset(
+    "image",
+    licence="MIT",
+    splits="train/test (not the official ones)",
+    classes=10,
+    places=("image/fashionmnist/FashionMNIST/raw",),
+    hint="unpack the re-split idx files there",
+)
 def fashion_mnist_resplit() -> Source:
-    """FashionMNIST's 70,000 pictures in another order and split; not comparable to published scores."""
-    folder = locate("image/fashionmnist/FashionMNIST/raw", hint="unpack the re-split files there")
+    """FashionMNIST in another order and split: not comparable to published scores."""
+    folder = locate("fashion_mnist_resplit")
     parts = {"train": "train", "test": "t10k"}
     images = {s: read_idx(folder / f"{f}-images-idx3-ubyte")[:, None] for s, f in parts.items()}
     labels = {s: read_idx(folder / f"{f}-labels-idx1-ubyte").astype(int) for s, f in parts.items()}
     return Source(images, labels, _FASHION)
 
 
-@dataset("image", licence="research use", splits="train/test", classes=10)
+@dataset(
+    "image",
+    licence="research use",
+    splits="train/test",
+    classes=10,
+    places=("cifar10/cifar-10-batches-py", "cifar-10-batches-py"),
+    hint="put the official batches there, or connect to the network once",
+)
 def cifar10() -> Source:
     """CIFAR-10: 50,000 + 10,000 colour pictures, 32 x 32 (Krizhevsky 2009)."""
-    return _torchvision("CIFAR10", ["image/cifar10_official", "cifar10", "."], _CIFAR10)
+    return _torchvision("cifar10", "CIFAR10", _CIFAR10)
 
 
-@dataset("image", licence="research use", splits="train/test", classes=10)
+@dataset(
+    "image",
+    licence="research use",
+    splits="train/test",
+    classes=10,
+    places=("image/cifar10/jpeg", "cifar10_jpeg"),
+    hint="unpack the JPEG folders train/<class>/ and test/<class>/ there",
+)
 def cifar10_jpeg() -> Source:
     """CIFAR-10 recompressed as JPEG (quality 75): lossy, not comparable to published scores."""
-    folder = locate(
-        "image/cifar10/jpeg", hint="unpack the JPEG folders train/<class>/ and test/<class>/ there"
-    )
+    folder = locate("cifar10_jpeg")
     parts, labels = {}, {}
     for split in ("train", "test"):
         parts[split], labels[split], names = read_pictures(folder / split, None)
     return Source(parts, labels, names)
 
 
-@dataset("image", licence="research use", classes=10)
+@dataset(
+    "image",
+    licence="research use",
+    classes=10,
+    places=("image/cifar10/exact4k/cifar-10-batches-py/data_batch_1",),
+    hint="put CIFAR-10's pickled batch of 4,000 there",
+)
 def cifar10_4k() -> Source:
     """The first 4,000 training pictures of CIFAR-10, exact pixels: a small set of its own."""
-    folder = "image/cifar10/exact4k/cifar-10-batches-py"
-    path = locate(f"{folder}/data_batch_1", hint="put CIFAR-10's pickled batch of 4,000 there")
-    batch = _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    batch = _Plain(io.BytesIO(locate("cifar10_4k").read_bytes()), encoding="latin1").load()
     pictures = np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32)
     return Source({"train": pictures}, {"train": np.asarray(batch["labels"])}, _CIFAR10)
 
@@ -94,30 +133,33 @@ class _Plain(pickle.Unpickler):
         raise BadInput(f"the pickle asks for {module}.{name}, which is not plain data")
 
 
-def _torchvision(name: str, places: list[str], class_names: list[str]) -> Source:
-    """A torchvision set below the data root, unpacked or downloaded where it is not there yet."""
+def _torchvision(name: str, cls: str, class_names: list[str]) -> Source:
+    """A torchvision set where it lies, unpacked there, or downloaded to the last of its places."""
     from torchvision import datasets
 
-    load = getattr(datasets, name)
-    for place in places:
-        for fetch in (False, place == places[-1] or (data_root() / place).is_dir()):
-            try:
-                root = data_root() / place
-                sets = {
-                    s: load(root, train=s == "train", download=fetch) for s in ("train", "test")
-                }
-            except (RuntimeError, OSError):
-                continue
-            return Source(
-                {split: _channels_first(np.asarray(s.data)) for split, s in sets.items()},
-                {split: np.asarray(s.targets) for split, s in sets.items()},
-                class_names,
-            )
-    looked = ", ".join(str(data_root() / place) for place in places)
-    raise BadInput(
-        f"{name} not found: looked in {looked} (root: AIGC_DATA) and could not download it; "
-        "put the official files there or connect to the network once"
-    )
+    facts = DATASETS[name]
+    root = (facts.found() or data_root() / facts.places[-1]).parent
+    load = getattr(datasets, cls)
+    for fetch in (False, True):
+        try:
+            sets = {s: load(root, train=s == "train", download=fetch) for s in ("train", "test")}
+        except (RuntimeError, OSError):
+            _remove_empty(
+                root / facts.places[-1].split("/")[-1]
+            )  # torchvision makes folders before it downloads
+            continue
+        return Source(
+            {split: _channels_first(np.asarray(s.data)) for split, s in sets.items()},
+            {split: np.asarray(s.targets) for split, s in sets.items()},
+            class_names,
+        )
+    raise missing(facts)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove `folder` if it holds nothing but empty folders."""
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _channels_first(pictures: np.ndarray) -> np.ndarray:

@@ -13,36 +13,40 @@ _ADULT = (
 ).split()
 
 
-@dataset("tabular", licence="CC BY 4.0 (UCI)", classes=2)
+@dataset(
+    "tabular",
+    licence="CC BY 4.0 (UCI)",
+    classes=2,
+    places=("tabular/adult/adult.data", "adult/adult.data"),
+    hint="download adult.data from the UCI repository",
+)
 def adult() -> Source:
     """Adult: 32,561 people of the 1994 census; label = income above 50K (Becker & Kohavi 1996)."""
-    path = locate(
-        "tabular/adult/adult.data",
-        "adult/adult.data",
-        hint="download adult.data from the UCI repository",
+    frame = pd.read_csv(
+        locate("adult"), header=None, names=_ADULT, skipinitialspace=True, na_values="?"
     )
-    frame = pd.read_csv(path, header=None, names=_ADULT, skipinitialspace=True, na_values="?")
     return _labelled(frame, "income")
 
 
-@dataset("tabular", licence="public (StatLib)")
+@dataset(
+    "tabular",
+    licence="public (StatLib)",
+    places=("tabular/california_housing/housing.csv", "california_housing/housing.csv"),
+)
 def california_housing() -> Source:
     """California housing: 20,640 districts, ten columns with gaps (Pace & Barry 1997)."""
-    path = locate(
-        "tabular/california_housing/housing.csv",
-        "california_housing/housing.csv",
-        hint="put housing.csv there",
-    )
-    return Source({"train": read_csv(path)})
+    return Source({"train": read_csv(locate("california_housing"))})
 
 
-@dataset("tabular", licence="CC0", classes=3)
+@dataset(
+    "tabular",
+    licence="CC0",
+    classes=3,
+    places=("tabular/penguins/penguins.csv", "penguins/penguins.csv"),
+)
 def penguins() -> Source:
     """Palmer penguins: 344 birds, seven columns with gaps; label = species (Horst et al. 2020)."""
-    path = locate(
-        "tabular/penguins/penguins.csv", "penguins/penguins.csv", hint="put penguins.csv there"
-    )
-    return _labelled(read_csv(path), "species")
+    return _labelled(read_csv(locate("penguins")), "species")
 
 
 @dataset("tabular", kind="own", licence="yours")
