@@ -107,12 +107,18 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
     """A task whose arguments are overrides of `conf/<name>.yaml`."""
 
     def start(words: list[str]) -> None:
+        from aigc.lab.conf import conf_dir, usage
+
+        if {"-h", "--help"} & set(words):
+            print(usage(name))
+            return
+        if name != "train":
+            words = _with_run(words)
+
         import hydra
 
-        from aigc.lab.conf import conf_dir, register
+        from aigc.lab.schema import register
 
-        if name != "train" and not {"-h", "--help", "--hydra-help"} & set(words):
-            words = _with_run(words)
         register()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which shortens them
         argv, sys.argv = sys.argv, [sys.argv[0], *words]

@@ -74,15 +74,16 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few seeds."""
+        """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few
+        seeds."""
         out = []
         for column in self.columns:
             for line in self.models + self.references:
                 cell = line.cells.get(column)
                 if cell and cell.foreign:
                     out.append(
-                        f"{line.name}, {column.title}: measured as “{cell.protocol}”, the column as "
-                        f"“{column.protocol}”; shown with a dagger and not ranked."
+                        f"{line.name}, {column.title}: measured as “{cell.protocol}”, "
+                        f"the column as “{column.protocol}”; shown with a dagger and not ranked."
                     )
         if any(_mixed_kinds(self.models, column) for column in self.columns):
             out.append(
@@ -91,8 +92,8 @@ class Table:
         seeds = {c.seeds for line in self.models for c in line.cells.values()}
         if seeds == {1}:
             out.append(
-                "One training seed each: intervals are ±1.96 standard deviations over halves of the "
-                "examples (likelihoods: standard errors) and say nothing of other seeds."
+                "One training seed each: intervals are ±1.96 standard deviations over halves of "
+                "the examples (likelihoods: standard errors) and say nothing of other seeds."
             )
         elif seeds:
             out.append(
@@ -191,7 +192,8 @@ def _fill(line: Line, column: Column, rows: list[dict[str, Any]]) -> None:
 
 
 def interval(values: list[float], sd: float | None) -> tuple[float, float | None]:
-    """Mean, and half of the 95 % interval: of Student's t over several runs, +-1.96 sd of a single one."""
+    """Mean, and half of the 95 % interval: of Student's t over several runs, +-1.96 sd of a
+    single one."""
     mean = sum(values) / len(values)
     if len(values) == 1:
         return mean, None if sd is None else 1.96 * sd

@@ -97,7 +97,8 @@ def learning_curves(table: Table) -> Any:
 
 
 def quality_against_cost(table: Table) -> Any | None:
-    """Frechet distance against seconds a sample, one panel an extractor, with the floor of real data."""
+    """Frechet distance against seconds a sample, one panel an extractor, with the floor of real
+    data."""
     speed = next((c for c in table.columns if c.metric == "samples_per_second"), None)
     distances = [c for c in table.columns if c.metric == "fd"]
     if speed is None or not distances:

@@ -14,7 +14,8 @@ from aigc.analysis.media import pixels, real_wall, wall
 
 
 def main(words: list[str]) -> None:
-    """Parse the words after `aigc compare`, write the files, print the table and the page's path."""
+    """Parse the words after `aigc compare`, write the files, print the table and the page's
+    path."""
     parser = argparse.ArgumentParser("aigc compare", description=__doc__)
     parser.add_argument("paths", nargs="+", metavar="DIR", help="run folders, or studies of runs")
     parser.add_argument("--out", help="folder to write to; default the study of the first run")

@@ -1,4 +1,5 @@
-"""A registry is for names that carry facts (a metric's direction, a data set's licence); see README."""
+"""A registry is for names that carry facts (a metric's direction, a data set's licence); see
+README."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar

@@ -1,9 +1,9 @@
 """Random numbers by counter: what sample `i` draws depends on `(seed, i)` and nothing else.
 
-A stateful generator makes a sample depend on its neighbours in the batch. Here each number is a hash
-of (seed, sample, position), as in Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"),
-with the finaliser of SplitMix64 (Steele, Lea & Flood 2014). So samples do not depend on batch size,
-number of devices or order.
+A stateful generator makes a sample depend on its neighbours in the batch. Here each number is a
+hash of (seed, sample, position), as in Salmon et al. 2011 ("Parallel random numbers: as easy as
+1, 2, 3"), with the finaliser of SplitMix64 (Steele, Lea & Flood 2014). So samples do not depend
+on batch size, number of devices or order.
 """
 
 from math import pi, prod

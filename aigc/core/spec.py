@@ -1,4 +1,5 @@
-"""What travels between the rooms of the house: the ids of an example, and what a network sees of them."""
+"""What travels between the rooms of the house: the ids of an example, and what a network sees of
+them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -52,7 +53,8 @@ class Spec:
 
 
 class Batch(NamedTuple):
-    """Examples as the data module gives them: `ids (B, *shape)` and, if there are labels, `y (B,)`."""
+    """Examples as the data module gives them: `ids (B, *shape)` and, if there are labels, `y
+    (B,)`."""
 
     ids: Tensor
     y: Tensor | None = None

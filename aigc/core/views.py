@@ -27,7 +27,8 @@ class View(Protocol):
 
 
 class Tokens:
-    """A sequence of tokens in reading order; channels run fastest, so a pixel's colours stay together.
+    """A sequence of tokens in reading order; channels run fastest, so a pixel's colours stay
+    together.
 
     `allowed` is a `(T, V)` mask where columns differ in their number of levels, else None.
     """
@@ -73,7 +74,8 @@ class Grid:
 
 
 class Bits:
-    """Unordered levels as analog bits, -1 or 1, most significant first (Chen et al. 2022, arXiv:2208.04202).
+    """Unordered levels as analog bits, -1 or 1, most significant first (Chen et al. 2022,
+    arXiv:2208.04202).
 
     Ids `(*S)` become `(bits, *S)`; with a channel axis, `(C, *S)` becomes `(C * bits, *S)`.
     """

@@ -61,7 +61,8 @@ class Indices:
 
 
 class Resident:
-    """Batches gathered on the device from ids that lie there: no workers, no copies, no collation."""
+    """Batches gathered on the device from ids that lie there: no workers, no copies, no
+    collation."""
 
     def __init__(self, ids: np.ndarray, labels: np.ndarray | None, indices: Indices, device: str):
         wide = ids.astype(np.int32) if ids.dtype == np.uint16 else np.array(ids)

@@ -16,10 +16,12 @@ from aigc.core.registry import Registry
 
 @dataclass
 class Source:
-    """Loaded raw data: one entry a split, `train` always, `validation` and `test` where official.
+    """Loaded raw data: one entry a split, `train` always, `validation` and `test` where
+    official.
 
     Raw data are `uint8 (N, C, H, W)` for images, a list of documents for text, a list of `(wave,
-    rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic law.
+    rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic
+    law.
     """
 
     parts: dict[str, Any]
@@ -63,11 +65,11 @@ def dataset(
     """Register a loader under its own name with its facts.
 
     `splits` names the official parts (`train/test`), or `carved` where the framework cuts them.
-    The first line of the docstring is the description that `aigc list datasets` prints.
+    The first paragraph of the docstring is the description that `aigc list datasets` prints.
     """
 
     def add(load: Callable[..., Source]) -> Callable[..., Source]:
-        about = (load.__doc__ or "").strip().splitlines()[0]
+        about = " ".join((load.__doc__ or "").split("\n\n")[0].split())
         name = load.__name__
         facts = Facts(name, modality, kind, licence, about, splits, classes, places, hint, load)
         DATASETS.add(name, facts)
@@ -91,7 +93,8 @@ def data_root() -> Path:
 
 
 def locate(name: str) -> Path:
-    """Where the files of data set `name` lie; BadInput says where they were looked for and what to do."""
+    """Where the files of data set `name` lie; BadInput says where they were looked for and what
+    to do."""
     facts = DATASETS[name]
     if path := facts.found():
         return path

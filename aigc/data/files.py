@@ -53,7 +53,8 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with a header; a row of another length is an error with its line (pandas would pad it)."""
+    """A CSV with a header; a row of another length is an error with its line (pandas would pad
+    it)."""
     text = read_text(path)
     lines = csv.reader(text.splitlines(keepends=True))
     header = next(lines)

@@ -83,9 +83,7 @@ def prepare(
     """
     facts = all_datasets()[name]
     if facts.modality != codec.modality:
-        raise BadInput(
-            f"dataset '{name}' is {facts.modality}, not {codec.modality}: use modality={facts.modality}"
-        )
+        raise BadInput(f"dataset '{name}' is {facts.modality}: use modality={facts.modality}")
     options = {k: v for k, v in (options or {}).items() if v is not None}
     folder = cache_root() / "data" / f"{name}-{_key(facts, settings, options, split)}"
     if not (folder / "meta.json").exists():

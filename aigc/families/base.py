@@ -1,4 +1,5 @@
-"""What the four families share: a view, an optimizer, and samples that depend on (seed, i) alone."""
+"""What the four families share: a view, an optimizer, and samples that depend on (seed, i)
+alone."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from aigc.core.rng import Rng
 from aigc.core.spec import Batch
 from aigc.core.views import View
 
-# Matrix kernels on CPU give a row the same bits in any batch of a multiple of 16 rows, not in others.
+# Matrix kernels on CPU give a row the same bits in every batch of a multiple of 16 rows.
 ROWS = 16
 
 MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Optimizer]
@@ -29,10 +30,12 @@ class Loss(NamedTuple):
 
 
 class GenerativeModule(L.LightningModule):
-    """A family: it gets networks, a view and an optimizer, and knows neither data nor configuration.
+    """A family: it gets networks, a view and an optimizer, and knows neither data nor
+    configuration.
 
-    `roles` names the networks that the constructor takes, `needs` the kind of view, `provides` what the
-    trained model can give: `nats`, `samples`, `latents`. `samplers` are the classes that `sample` takes.
+    `roles` names the networks that the constructor takes, `needs` the kind of view, `provides`
+    what the trained model can give: `nats`, `samples`, `latents`. `samplers` are the classes
+    that `sample` takes.
     """
 
     needs: ClassVar[Literal["tokens", "floats"]] = "floats"
@@ -63,15 +66,18 @@ class GenerativeModule(L.LightningModule):
         """The training objective of `x (B, *spec.shape)` with labels `y (B,)`."""
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor | None:
-        """Upper bound on `-log p(ids | y)` of each example `(B,)`, exact for `likelihood = "exact"`."""
+        """Upper bound on `-log p(ids | y)` of each example `(B,)`, exact for `likelihood =
+        "exact"`."""
         return None
 
     @abstractmethod
     def draw(self, n: int, y: Tensor | None, sampler: Any, rng: Rng) -> Iterator[Tensor]:
-        """The states of `n` samples on their way, `(n, *spec.shape)`; the last one is the sample."""
+        """The states of `n` samples on their way, `(n, *spec.shape)`; the last one is the
+        sample."""
 
     def observe(self, ids: Tensor, y: Tensor | None) -> None:
-        """Called once after training with training examples; for what a sampler needs of the data."""
+        """Called once after training with training examples; for what a sampler needs of the
+        data."""
 
     @torch.no_grad()
     def sample(
@@ -83,10 +89,11 @@ class GenerativeModule(L.LightningModule):
         batch_size: int = 256,
         start: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
-        """Samples number `start` to `start + n` of this seed: ids `(n, *shape)` and their labels `(n,)`.
+        """Samples number `start` to `start + n` of this seed: ids `(n, *shape)` and their labels
+        `(n,)`.
 
-        Sample `i` depends on `(seed, i)` only. `y` fixes the label; without it labels are drawn. Raises
-        BadInput for a label out of range or a sampler of another family.
+        Sample `i` depends on `(seed, i)` only. `y` fixes the label; without it labels are drawn.
+        Raises BadInput for a label out of range or a sampler of another family.
         """
         if not isinstance(sampler, self.samplers):
             allowed = ", ".join(s.__name__ for base in self.samplers for s in _leaves(base))
@@ -154,7 +161,8 @@ def _leaves(cls: type) -> list[type]:
 
 
 def decayed(*modules: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups: weight decay for matrices and kernels, none for biases, norms and scales."""
+    """Parameter groups: weight decay for matrices and kernels, none for biases, norms and
+    scales."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2]},

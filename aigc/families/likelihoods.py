@@ -1,7 +1,8 @@
 """Probabilities of discretised values: every id is an interval of floats, so mass sums to one.
 
 The interval of a value is half a `quantum` to either side; those of the lowest and the highest
-level reach to infinity (Salimans et al. 2017, eq. 2). A tuple of quanta, one a feature, serves tables.
+level reach to infinity (Salimans et al. 2017, eq. 2). A tuple of quanta, one a feature, serves
+tables.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,8 @@ def as_quantum(spec: Spec) -> Tensor:
 def discretized(
     x: Tensor, mean: Tensor, scale: Tensor, quantum: Tensor, log_cdf: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Log probability of each value `x` in [-1, 1] under a symmetric location-scale law, elementwise."""
+    """Log probability of each value `x` in [-1, 1] under a symmetric location-scale law,
+    elementwise."""
     upper = (x + quantum / 2 - mean) / scale
     lower = (x - quantum / 2 - mean) / scale
     # The law is symmetric: measure both edges from the side where the tail is small.

@@ -15,7 +15,8 @@ from aigc.core.rng import seeds
 
 
 class Seeds(L.Callback):
-    """Every batch starts from a seed of (run, batch, rank): nothing before it can change what it draws."""
+    """Every batch starts from a seed of (run, batch, rank): nothing before it can change what it
+    draws."""
 
     def __init__(self, seed: int):
         self.seed = seed
@@ -28,8 +29,8 @@ class Seeds(L.Callback):
 
 
 class EMA(WeightAveraging):
-    """Lightning's weight averaging with a decay that rises to `decay`, so that short runs forget their
-    start: `min(decay, (1 + n) / (10 + n))` after `n` updates."""
+    """Lightning's weight averaging with a decay that rises to `decay`, so that short runs forget
+    their start: `min(decay, (1 + n) / (10 + n))` after `n` updates."""
 
     def __init__(self, decay: float):
         self.decay = decay
@@ -44,8 +45,8 @@ class EMA(WeightAveraging):
 class Log(L.Callback):
     """Means of what the family logs, by examples seen, to `log.csv` and to every logger.
 
-    Columns are `examples, seconds, name, value`; seconds leave validation out. Values are summed on the
-    device and read `points` times in a run, so a step never waits for one.
+    Columns are `examples, seconds, name, value`; seconds leave validation out. Values are summed
+    on the device and read `points` times in a run, so a step never waits for one.
     """
 
     def __init__(self, path: Path, batch_size: int, batches: int, points: int):
@@ -94,7 +95,8 @@ class Log(L.Callback):
 
 
 class Progress(L.Callback):
-    """A live line with examples, speed, time left and losses; ten plain lines when not a terminal."""
+    """A live line with examples, speed, time left and losses; ten plain lines when not a
+    terminal."""
 
     def __init__(self, log: Log, title: str, batch_size: int, batches: int):
         self.log_, self.title, self.batch_size, self.batches = log, title, batch_size, batches

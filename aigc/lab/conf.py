@@ -1,14 +1,17 @@
-"""Where the configuration lives, and its types, so that `seed=abc` is refused where it is written."""
+"""Where the configuration lives, and how it is read. Light: help and mistakes answer from here."""
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+
+USAGE = {
+    "train": "aigc train model=M modality=D [setting=value ...]      one run; -m for a sweep",
+    "sample": "aigc sample run=DIR [setting=value ...]      samples of a finished run",
+    "evaluate": "aigc evaluate run=DIR [setting=value ...]      judge a finished run",
+}
 
 
 def conf_dir() -> Path:
@@ -23,121 +26,14 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"no configuration: looked for train.yaml in {places}")
 
 
-@dataclass
-class Budget:
-    """What one is ready to pay: examples seen, size of the networks, examples judged."""
-
-    name: str = MISSING
-    examples: int = MISSING
-    batch_size: int = MISSING  # global, split over devices
-    channels: int = MISSING  # width of convolutional networks
-    width: int = MISSING  # width of transformers
-    hidden: int = MISSING  # width of MLPs
-    depth: int = MISSING
-    samples: int = MISSING
-
-
-@dataclass
-class Trainer:
-    """How a run is trained; see conf/trainer/default.yaml."""
-
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    compile: bool = False
-    channels_last: bool = False
-    warmup: float = 0.05
-    decay: str = "cosine"
-    validations: int = 20
-    keep: str = "best"
-    patience: int | None = None
-    where: str = "auto"
-    workers: int = 2
-    log_points: int = 200
-    preview: int = 64
-
-
-@dataclass
-class Strategy:
-    """How a run is spread over devices."""
-
-    name: str = "auto"
-    devices: Any = 1
-    nodes: int = 1
-
-
-@dataclass
-class Split:
-    """How validation and test are carved where a data set does not bring them; see aigc.data.store."""
-
-    validation: float = 0.2
-    test: float = 0.2
-    seed: int = 0
-    block: int = 1
-
-
-@dataclass
-class Train:
-    """`aigc train`."""
-
-    model: dict[str, Any] = MISSING
-    modality: dict[str, Any] = MISSING
-    dataset: dict[str, Any] = MISSING
-    net: dict[str, Any] = MISSING
-    sampler: dict[str, Any] = MISSING
-    optimizer: dict[str, Any] = MISSING
-    logger: dict[str, Any] = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)
-    trainer: Trainer = field(default_factory=Trainer)
-    strategy: Strategy = field(default_factory=Strategy)
-    split: Split = field(default_factory=Split)
-    seed: int = 0
-    study: str = "default"
-    view: str = MISSING
-    plugins: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Sample:
-    """`aigc sample`."""
-
-    run: str = MISSING
-    n: int = 16
-    seed: int = 0
-    y: int | None = None
-    batch_size: int = 256
-    out: str | None = None
-    sampler: dict[str, Any] = MISSING
-    model: dict[str, Any] = MISSING
-    plugins: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Evaluate:
-    """`aigc evaluate`."""
-
-    run: str = MISSING
-    n: int | None = None
-    seed: int = 0
-    batch_size: int = 256
-    extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
-    metrics: list[str] | None = None
-    sampler: dict[str, Any] = MISSING
-    model: dict[str, Any] = MISSING
-    plugins: list[str] = field(default_factory=list)
-
-
-def register() -> None:
-    """Make the schemas known to Hydra."""
-    store = ConfigStore.instance()
-    for schema in (Train, Sample, Evaluate):
-        store.store(group="schema", name=schema.__name__.lower(), node=schema, package="_global_")
-
-
 def compose(name: str, words: list[str]) -> dict[str, Any]:
-    """The resolved configuration `name` under overrides, as plain containers (for Python and tests)."""
+    """The resolved configuration `name` under overrides, as plain containers (for Python and
+    tests)."""
     from hydra import compose as compose_hydra
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
+
+    from aigc.lab.schema import register
 
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -152,8 +48,8 @@ def samplers_of(family: str) -> list[str]:
 
 
 def run_words(config: dict[str, Any], words: list[str]) -> list[str]:
-    """Overrides that tell `sample` and `evaluate` what a run's configuration says: its family, and its
-    sampler with its settings unless `words` choose one."""
+    """Overrides that tell `sample` and `evaluate` what a run's configuration says: its family,
+    and its sampler with its settings unless `words` choose one."""
     out = [f"model.name={config['model']['name']}"]
     if any(word.startswith("sampler=") for word in words):
         return out
@@ -161,3 +57,52 @@ def run_words(config: dict[str, Any], words: list[str]) -> list[str]:
     out.append(f"sampler={sampler.pop('name')}")
     settings = {k: v for k, v in sampler.items() if k not in ("_target_", "families")}
     return out + [f"sampler.{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def choices() -> dict[str, list[str]]:
+    """What each configuration group offers, in the order of `train.yaml`."""
+    root = conf_dir()
+    groups = [
+        next(iter(d))
+        for d in yaml.safe_load((root / "train.yaml").read_text())["defaults"]
+        if isinstance(d, dict)
+    ]
+    nested = [f"net/{p.name}" for p in sorted((root / "net").iterdir()) if p.is_dir()]
+    return {g: sorted(f.stem for f in (root / g).glob("*.yaml")) for g in [*groups, *nested]}
+
+
+def usage(name: str) -> str:
+    """The text of `aigc <name> --help`."""
+    source = (conf_dir() / f"{name}.yaml").read_text()
+    body = source.split("_self_")[1].split("hydra:")[0].strip().splitlines()
+    settings = [
+        line for line in body if not line.startswith((" ", "-", "plugins", "model:", "view"))
+    ]
+    lines = [
+        USAGE[name],
+        "",
+        "Settings",
+        *("  " + line.replace("???", "(required)") for line in settings if line),
+    ]
+    if name == "train":
+        lines += ["", "Choices", *_columns(choices())]
+    else:
+        lines += ["", "Choices", *_columns({"sampler": choices()["sampler"]})]
+    lines += ["", f"Any setting can be overridden; `aigc {name} --cfg job` prints them all."]
+    return "\n".join(lines)
+
+
+def _columns(groups: dict[str, list[str]]) -> list[str]:
+    import textwrap
+
+    width = max(map(len, groups)) + 4
+    return [
+        textwrap.fill(
+            ", ".join(names),
+            92,
+            initial_indent=f"  {group:<{width - 2}}",
+            subsequent_indent=" " * width,
+        )
+        for group, names in groups.items()
+        if names
+    ]

@@ -66,7 +66,8 @@ class Judge:
         }
 
     def baselines(self) -> list[Row]:
-        """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training copies."""
+        """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training
+        copies."""
         train, levels = self.ids["train"], self.store.space.levels
         marginals, gaussian = Marginals(train, levels), GaussianFit(train, levels)
         sets = {
@@ -104,7 +105,8 @@ class Judge:
 
 
 def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
-    """Judge `run` and add the rows to its `results.jsonl`, the reference rows to `references.jsonl`."""
+    """Judge `run` and add the rows to its `results.jsonl`, the reference rows to
+    `references.jsonl`."""
     quiet()
     for name in config["metrics"] or []:
         METRICS[name]  # an unknown name is an error before anything is sampled

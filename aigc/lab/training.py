@@ -114,7 +114,8 @@ def checkpoints(settings: dict[str, Any], run: RunDir, model: GenerativeModule) 
 
 
 def strategy(name: str, model: GenerativeModule) -> Any:
-    """Lightning's strategy; one that trains by hand leaves parameters unused in each backward pass."""
+    """Lightning's strategy; one that trains by hand leaves parameters unused in each backward
+    pass."""
     known = ("auto", "ddp", "ddp_cpu")
     if name not in known:
         raise unknown("strategy", name, known)

@@ -1,4 +1,5 @@
-"""Simple models that every table carries as rows: what a value would be without learning anything deep."""
+"""Simple models that every table carries as rows: what a value would be without learning
+anything deep."""
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ class Marginals:
         return ids.T.reshape(n, *self.shape)
 
     def nats(self, ids: Tensor) -> Tensor:
-        """`-log p` of each example under frequencies with half a count added to each level (Krichevsky)."""
+        """`-log p` of each example under frequencies with half a count added to each level
+        (Krichevsky)."""
         levels = torch.as_tensor(self.levels).expand(len(self.counts))
         total = self.counts.sum(1) + 0.5 * levels
         p = (self.counts.gather(1, ids.flatten(1).T) + 0.5) / total[:, None]

@@ -1,4 +1,5 @@
-"""Distances between two sets of features. X is the reference, Y the generated set, float64 `(n, d)`."""
+"""Distances between two sets of features. X is the reference, Y the generated set, float64 `(n,
+d)`."""
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ FEATURES = {"gen", "ref"}
 
 
 def frechet(X: Tensor, Y: Tensor) -> float:
-    """Frechet distance of the Gaussians fitted to two sets (Heusel et al. 2017; Dowson & Landau 1982).
+    """Frechet distance of the Gaussians fitted to two sets (Heusel et al. 2017; Dowson & Landau
+    1982).
 
-    `|m_X - m_Y|**2 + tr(C_X + C_Y - 2 (C_X C_Y)**0.5)`, unbiased covariances; the trace of the root is the
-    nuclear norm of `R_X R_Y'`, where `R' R = C`.
+    `|m_X - m_Y|**2 + tr(C_X + C_Y - 2 (C_X C_Y)**0.5)`, unbiased covariances; the trace of the
+    root is the nuclear norm of `R_X R_Y'`, where `R' R = C`.
     """
     mean = (X.mean(0) - Y.mean(0)).square().sum()
     A, B = _root(X), _root(Y)
@@ -36,7 +38,8 @@ def _root(X: Tensor) -> Tensor:
     min_n=lambda d: 2 * d,
 )
 def fd(evidence: Evidence) -> float:
-    """Frechet distance on the named features; biased upwards by small n, so n is part of the protocol."""
+    """Frechet distance on the named features; biased upwards by small n, so n is part of the
+    protocol."""
     return frechet(evidence.ref, evidence.gen)
 
 

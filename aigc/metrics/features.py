@@ -1,4 +1,5 @@
-"""Feature extractors: fixed before any model is seen, fitted on training data only, named by a hash."""
+"""Feature extractors: fixed before any model is seen, fitted on training data only, named by a
+hash."""
 
 import hashlib
 from collections.abc import Callable
@@ -31,8 +32,8 @@ EXTRACTORS: Registry[Callable[..., Extractor]] = Registry("extractor")
 class RandConv:
     """Three random convolutions (random layers for rows of a table), averaged over positions.
 
-    Random features rank models much like trained ones (Naeem et al. 2020; Lee et al. 2022) and prefer
-    no family. Weights come from `seed`; outputs are scaled by the training data's spread.
+    Random features rank models much like trained ones (Naeem et al. 2020; Lee et al. 2022) and
+    prefer no family. Weights come from `seed`; outputs are scaled by the training data's spread.
     """
 
     source = "field"
@@ -95,7 +96,8 @@ EXTRACTORS.add("pca", PCA)
 
 
 def dims_for(n: int, most: int = 64) -> int:
-    """The largest power of two, at most `most`, for which `n` examples fill eight times the features."""
+    """The largest power of two, at most `most`, for which `n` examples fill eight times the
+    features."""
     dims = 2
     while dims * 2 <= min(most, n // 8):
         dims *= 2

@@ -1,4 +1,5 @@
-"""Likelihood in units that no encoding can bend: bits a dimension of the same ids, bits a byte of text."""
+"""Likelihood in units that no encoding can bend: bits a dimension of the same ids, bits a byte
+of text."""
 
 from math import log
 

@@ -14,11 +14,12 @@ MODALITIES = frozenset({"text", "image", "audio", "tabular"})
 
 @dataclass
 class Evidence:
-    """What there is to judge a model by; what is absent is None, and metrics that need it are skipped.
+    """What there is to judge a model by; what is absent is None, and metrics that need it are
+    skipped.
 
-    Features are float64 `(n, d)` of one extractor: `gen` of the model, `ref` of the reference split,
-    `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference example, which has
-    `dims` ids and, for text, `nbytes (n_ref,)` bytes.
+    Features are float64 `(n, d)` of one extractor: `gen` of the model, `ref` of the reference
+    split, `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference
+    example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes.
     """
 
     modality: str
@@ -54,9 +55,9 @@ class Evidence:
 class Metric:
     """A metric and its facts.
 
-    `fn(evidence)` gives a value, or `(value, sd)`. `better` is `low`, `high` or `target` (then `target`
-    is best). `needs` names fields of Evidence (or keys of its `cost`). `min_n(d)` is the smallest
-    number of examples for which the value means something with `d` features.
+    `fn(evidence)` gives a value, or `(value, sd)`. `better` is `low`, `high` or `target` (then
+    `target` is best). `needs` names fields of Evidence (or keys of its `cost`). `min_n(d)` is
+    the smallest number of examples for which the value means something with `d` features.
     """
 
     name: str
@@ -76,10 +77,10 @@ METRICS: Registry[Metric] = Registry("metric")
 
 
 def metric(name: str, *, needs: set[str], **facts: Any) -> Callable:
-    """Register a function of Evidence as a metric; the docstring's first line describes it."""
+    """Register a function of Evidence as a metric; the docstring's first paragraph describes it."""
 
     def add(fn: Callable) -> Callable:
-        about = (fn.__doc__ or "").strip().splitlines()[0]
+        about = " ".join((fn.__doc__ or "").split("\n\n")[0].split())
         METRICS.add(name, Metric(name, fn, needs=frozenset(needs), about=about, **facts))
         return fn
 
@@ -87,13 +88,14 @@ def metric(name: str, *, needs: set[str], **facts: Any) -> Callable:
 
 
 def spread_over_halves(metric_: Metric, evidence: Evidence) -> float | None:
-    """Standard deviation of a set metric over random halves of the examples (delete-half jackknife).
+    """Standard deviation of a set metric over random halves of the examples (delete-half
+    jackknife).
 
-    For a smooth statistic it equals that of the whole set. Halves hold no example twice, which suits
-    nearest neighbours, and lie closer to the spread over fresh draws than the bootstrap does: at n = 500,
-    d = 16, fresh / half / bootstrap are .107 / .136 / .147 for FD, .023 / .027 / .034 for coverage. The
-    mean over halves is biased, so intervals are value +- 1.96 sd. None above 4,000 examples, where it
-    costs too much.
+    For a smooth statistic it equals that of the whole set. Halves hold no example twice, which
+    suits nearest neighbours, and lie closer to the spread over fresh draws than the bootstrap
+    does: at n = 500, d = 16, fresh / half / bootstrap are .107 / .136 / .147 for FD, .023 / .027
+    / .034 for coverage. The mean over halves is biased, so intervals are value +- 1.96 sd. None
+    above 4,000 examples, where it costs too much.
     """
     if max(len(evidence.gen), len(evidence.ref)) > 4000:
         return None

@@ -1,4 +1,5 @@
-"""Runs the registry over the evidence: one row a metric and extractor, skipped ones with their reason."""
+"""Runs the registry over the evidence: one row a metric and extractor, skipped ones with their
+reason."""
 
 import time
 from collections.abc import Iterable
@@ -17,10 +18,11 @@ def judge(
     given: str = "",
     names: Iterable[str] | None = None,
 ) -> list[Row]:
-    """Rows of all metrics (or those of `names`) over `evidence`, one entry an extractor `id@sha`.
+    """Rows of all metrics (or those of `names`) over `evidence`, one entry an extractor
+    `id@sha`.
 
-    `reference` names data set, split and content hash; `kind` is that of the likelihood, `given` what it
-    is conditioned on. Raises BadInput for an unknown name.
+    `reference` names data set, split and content hash; `kind` is that of the likelihood, `given`
+    what it is conditioned on. Raises BadInput for an unknown name.
     """
     chosen = [METRICS[name] for name in names] if names is not None else list(METRICS.values())
     rows = []

@@ -19,10 +19,10 @@ Sound = tuple[np.ndarray, int]  # mono samples in [-1, 1] and the rate in Hz
 class AudioCodec(Codec):
     """Sounds to ids `(N, 1, length)`.
 
-    `rate` is in Hz, `length` in samples; longer sounds are cut, shorter ones padded with silence.
-    `loudness` fixes what the distances would otherwise measure: `peak` scales to -1 dBFS, `rms` to
-    -20 dBFS, `none` leaves it. `encoding` is `mulaw` (ITU-T G.711's curve, mu = levels - 1) or `linear`
-    with 256 or 65536 levels.
+    `rate` is in Hz, `length` in samples; longer sounds are cut, shorter ones padded with
+    silence. `loudness` fixes what the distances would otherwise measure: `peak` scales to -1
+    dBFS, `rms` to -20 dBFS, `none` leaves it. `encoding` is `mulaw` (ITU-T G.711's curve, mu =
+    levels - 1) or `linear` with 256 or 65536 levels.
     """
 
     modality = "audio"
@@ -69,7 +69,8 @@ class AudioCodec(Codec):
         return x
 
     def field(self, ids: Tensor) -> Tensor:
-        """Log-magnitude spectrogram `(B, frequencies, frames)`: two phases of one note are close."""
+        """Log-magnitude spectrogram `(B, frequencies, frames)`: two phases of one note are
+        close."""
         wave = self.waves(ids)
         n_fft = min(128, self.length)
         window = torch.hann_window(n_fft, device=wave.device)

@@ -1,4 +1,5 @@
-"""A codec: raw data of one modality to integers and back, and the spaces in which distances are taken."""
+"""A codec: raw data of one modality to integers and back, and the spaces in which distances are
+taken."""
 
 import json
 from abc import ABC, abstractmethod
@@ -42,7 +43,8 @@ class Codec(ABC):
         return self.field(ids).flatten(1)
 
     def nbytes(self, ids: Tensor) -> Tensor | None:
-        """Bytes of raw text in each example `(B,)`; None where likelihood is counted per dimension."""
+        """Bytes of raw text in each example `(B,)`; None where likelihood is counted per
+        dimension."""
         return None
 
     @abstractmethod

@@ -18,8 +18,8 @@ class ImageCodec(Codec):
     """`uint8 (N, C, H, W)` arrays to ids `(N, C, H, W)`.
 
     `size` resizes to a square (bilinear, with antialiasing: without it distances change by large
-    factors, Parmar et al. 2022). `levels` below 256 rounds to equally spaced greys; level `k` decodes
-    to `round(255 k / (levels - 1))`.
+    factors, Parmar et al. 2022). `levels` below 256 rounds to equally spaced greys; level `k`
+    decodes to `round(255 k / (levels - 1))`.
     """
 
     modality = "image"

@@ -16,10 +16,11 @@ from aigc.modalities.base import Codec
 class TabularCodec(Codec):
     """Data frames to ids `(N, columns)`.
 
-    Numbers and dates with at most `bins` different values keep each value; others fall into `bins`
-    bins (`quantile`, equally filled; or `uniform`, equally wide) and decode to an observed value of
-    the bin, its median. Text, booleans and categories keep each value. A missing value is a level of
-    its own, the first. Decoding restores column order, names and dtypes.
+    Numbers and dates with at most `bins` different values keep each value; others fall into
+    `bins` bins (`quantile`, equally filled; or `uniform`, equally wide) and decode to an
+    observed value of the bin, its median. Text, booleans and categories keep each value. A
+    missing value is a level of its own, the first. Decoding restores column order, names and
+    dtypes.
     """
 
     modality = "tabular"
@@ -41,7 +42,8 @@ class TabularCodec(Codec):
         return self
 
     def encode(self, raw: pd.DataFrame) -> Tensor:
-        """Rows to ids; raises BadInput for missing columns and for categories that `fit` has not seen."""
+        """Rows to ids; raises BadInput for missing columns and for categories that `fit` has not
+        seen."""
         if missing := [c["name"] for c in self.columns if c["name"] not in raw.columns]:
             raise BadInput(f"the table lacks the columns {', '.join(map(str, missing))}")
         return torch.from_numpy(np.stack([_encode(c, raw[c["name"]]) for c in self.columns], 1))
@@ -54,7 +56,8 @@ class TabularCodec(Codec):
         )
 
     def field(self, ids: Tensor) -> Tensor:
-        """`(B, d)`: an ordered column as a number in [0, 1], a category as one of K (over sqrt 2)."""
+        """`(B, d)`: an ordered column as a number in [0, 1], a category as one of K (over sqrt
+        2)."""
         parts = []
         for column, levels, ordered in zip(ids.unbind(1), self.space.levels, self.space.ordered):
             if ordered:

@@ -1,4 +1,5 @@
-"""Text: windows of bytes, of a BPE vocabulary fitted here, or of GPT-2's vocabulary from a folder."""
+"""Text: windows of bytes, of a BPE vocabulary fitted here, or of GPT-2's vocabulary from a
+folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from aigc.modalities.base import Codec
 
 
 class TextCodec(Codec):
-    """Documents to ids `(N, context)`: the documents end to end, cut into windows; a last part window is dropped.
+    """Documents to ids `(N, context)`: the documents end to end, cut into windows; a last part
+    window is dropped.
 
-    `tokenizer` is `bytes` (256 levels), `bpe` (byte-level BPE of `vocab` tokens fitted on the data) or
-    `gpt2` (`vocab.json` and `merges.txt` in folder `path`). All are lossless on bytes, so likelihoods
-    compare in bits per byte whatever the vocabulary.
+    `tokenizer` is `bytes` (256 levels), `bpe` (byte-level BPE of `vocab` tokens fitted on the
+    data) or `gpt2` (`vocab.json` and `merges.txt` in folder `path`). All are lossless on bytes,
+    so likelihoods compare in bits per byte whatever the vocabulary.
     """
 
     modality = "text"
@@ -48,7 +50,8 @@ class TextCodec(Codec):
         return self
 
     def encode(self, raw: Sequence[str]) -> Tensor:
-        """Documents to windows `(N, context)`; raises BadInput when there is not one whole window."""
+        """Documents to windows `(N, context)`; raises BadInput when there is not one whole
+        window."""
         if self._bpe is None:
             stream = torch.frombuffer(bytearray("".join(raw).encode()), dtype=torch.uint8).long()
         else:
@@ -80,7 +83,8 @@ class TextCodec(Codec):
         return F.embedding(ids, table.to(ids.device)).transpose(1, 2)
 
     def features(self, ids: Tensor) -> Tensor:
-        """Square roots of the frequencies of 1-, 2- and 3-grams hashed to 512 cells each, `(B, 1536)`."""
+        """Square roots of the frequencies of 1-, 2- and 3-grams hashed to 512 cells each, `(B,
+        1536)`."""
         parts = []
         for n in (1, 2, 3):
             grams = ids.unfold(1, n, 1)
@@ -138,7 +142,8 @@ def _read_gpt2(path: str | None) -> Any:
 
 
 def _token_bytes(bpe: Any) -> list[bytes]:
-    """The bytes of each token: byte-level BPE writes byte b as a printable letter (Radford et al. 2019)."""
+    """The bytes of each token: byte-level BPE writes byte b as a printable letter (Radford et
+    al. 2019)."""
     from tokenizers import pre_tokenizers
 
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}

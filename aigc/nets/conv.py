@@ -10,7 +10,8 @@ from aigc.nets.layers import ClassEmbedding, ResBlock, conv, norm, pyramid, stri
 
 
 class ConvEncoder(nn.Module):
-    """Encoder role: `(x, y) -> (B, out)`. Channels double where the size is divided, up to 4 x width."""
+    """Encoder role: `(x, y) -> (B, out)`. Channels double where the size is divided, up to 4 x
+    width."""
 
     def __init__(
         self,
@@ -56,7 +57,8 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Decoder role: `(z, y) -> (B, C, *S)`; the mirror of the encoder, nearest-neighbour upsampling."""
+    """Decoder role: `(z, y) -> (B, C, *S)`; the mirror of the encoder, nearest-neighbour
+    upsampling."""
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ def zero(module: nn.Module) -> nn.Module:
 
 
 def pyramid(shape: tuple[int, ...], stride: int, floor: int = 4) -> list[tuple[int, ...]]:
-    """Spatial sizes from fine to coarse, divided by `stride` while the longest side exceeds `floor`."""
+    """Spatial sizes from fine to coarse, divided by `stride` while the longest side exceeds
+    `floor`."""
     sizes = [tuple(shape)]
     while max(sizes[-1]) > floor:
         sizes.append(tuple(-(-side // stride) for side in sizes[-1]))
@@ -36,7 +37,8 @@ def pyramid(shape: tuple[int, ...], stride: int, floor: int = 4) -> list[tuple[i
 
 
 def strides(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Stride and kernel that suit a size: long sequences shrink fourfold under wide kernels (WaveGAN)."""
+    """Stride and kernel that suit a size: long sequences shrink fourfold under wide kernels
+    (WaveGAN)."""
     return (4, 9) if len(shape) == 1 and shape[0] > 256 else (2, 3)
 
 
@@ -73,7 +75,8 @@ class ClassEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions with group norm, scaled and shifted by an embedding (Dhariwal & Nichol 2021)."""
+    """Two convolutions with group norm, scaled and shifted by an embedding (Dhariwal & Nichol
+    2021)."""
 
     def __init__(
         self, rank: int, inp: int, out: int, emb: int, kernel: int = 3, dropout: float = 0

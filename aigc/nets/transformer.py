@@ -1,8 +1,9 @@
-"""One transformer, causal as a language model over tokens and bidirectional as a denoiser of floats.
+"""One transformer, causal as a language model over tokens and bidirectional as a denoiser of
+floats.
 
-Pre-norm blocks with RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer
-2020), normalised queries and keys (Henry et al. 2020); conditioning by adaptive norms (DiT, Peebles
-& Xie 2023).
+Pre-norm blocks with RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU
+(Shazeer 2020), normalised queries and keys (Henry et al. 2020); conditioning by adaptive norms
+(DiT, Peebles & Xie 2023).
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from aigc.nets.layers import ClassEmbedding, TimeEmbedding, zero
 
 @dataclass
 class Cache:
-    """Keys and values of the tokens so far, in memory allocated once: `(layers, B, heads, T, d)`."""
+    """Keys and values of the tokens so far, in memory allocated once: `(layers, B, heads, T,
+    d)`."""
 
     keys: Tensor
     values: Tensor
@@ -123,8 +125,9 @@ class Block(nn.Module):
 class CausalTransformer(nn.Module):
     """CausalLM role: `(ids, y, cache) -> logits`, where `logits[:, k]` predicts token `k`.
 
-    A start token (one a class) stands before the ids, so `T` ids give `T + 1` predictions, the last one
-    of the token to come. With a cache the start is made once and later calls give new ids only.
+    A start token (one a class) stands before the ids, so `T` ids give `T + 1` predictions, the
+    last one of the token to come. With a cache the start is made once and later calls give new
+    ids only.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ def digits() -> Source:
 
 @dataset("text", kind="embedded", licence="PSF-2.0")
 def pydoc() -> Source:
-    """The Python language reference: 0.4 M characters of English from the standard library's pydoc_data."""
+    """The Python language reference: 0.4 M characters of English from the standard library's
+    pydoc_data."""
     from pydoc_data.topics import topics
 
     return Source({"train": ["\n".join(topics[name] for name in sorted(topics))]})
@@ -27,7 +28,8 @@ def pydoc() -> Source:
 
 @dataset("audio", kind="embedded", licence="generated", classes=12)
 def notes(n: int = 1500, seed: int = 0, rate: int = 4000, seconds: float = 0.256) -> Source:
-    """Synthesised notes struck at time zero: three timbres, two octaves, decay; label = pitch class."""
+    """Synthesised notes struck at time zero: three timbres, two octaves, decay; label = pitch
+    class."""
     rng = np.random.RandomState(seed)
     y = np.arange(n) % 12
     octave, timbre = rng.randint(0, 2, n), rng.randint(0, 3, n)
@@ -47,13 +49,15 @@ def notes(n: int = 1500, seed: int = 0, rate: int = 4000, seconds: float = 0.256
 
 @dataset("tabular", kind="embedded", licence="CC BY 4.0 (UCI)", classes=3)
 def wine() -> Source:
-    """178 wines, 13 chemical measurements; label = cultivar (Forina et al. 1991, by scikit-learn)."""
+    """178 wines, 13 chemical measurements; label = cultivar (Forina et al. 1991, by
+    scikit-learn)."""
     return _sklearn_table("load_wine", "cultivar")
 
 
 @dataset("tabular", kind="embedded", licence="CC BY 4.0 (UCI)", classes=2)
 def breast_cancer() -> Source:
-    """569 tumours, 30 measurements; label = malignant or benign (Street et al. 1993, by scikit-learn)."""
+    """569 tumours, 30 measurements; label = malignant or benign (Street et al. 1993, by
+    scikit-learn)."""
     return _sklearn_table("load_breast_cancer", "diagnosis")
 
 

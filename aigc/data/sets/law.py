@@ -1,4 +1,5 @@
-"""Data of known law: what a perfect model would score is known, so tests and metrics can be checked."""
+"""Data of known law: what a perfect model would score is known, so tests and metrics can be
+checked."""
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,8 @@ def sines(n: int = 600, seed: int = 0, rate: int = 4000, seconds: float = 0.256)
 
 @dataset("tabular", kind="law", licence="generated", classes=2)
 def copula(n: int = 4000, seed: int = 0) -> Source:
-    """A Gaussian copula (equicorrelation 0.6) over normal, exponential, uniform and a coin; label = coin."""
+    """A Gaussian copula (equicorrelation 0.6) over normal, exponential, uniform and a coin;
+    label = coin."""
     from scipy.special import ndtr
 
     rng = np.random.RandomState(seed)
@@ -79,7 +81,8 @@ def stationary_law(transition: np.ndarray) -> np.ndarray:
 
 
 def entropy_rate(transition: np.ndarray) -> float:
-    """Entropy rate in bits a step: `-sum_i pi_i sum_j P_ij log2 P_ij` (Cover & Thomas 2006, eq. 4.27)."""
+    """Entropy rate in bits a step: `-sum_i pi_i sum_j P_ij log2 P_ij` (Cover & Thomas 2006, eq.
+    4.27)."""
     rows = np.array([_entropy(row) for row in transition])
     return float(stationary_law(transition) @ rows)
 

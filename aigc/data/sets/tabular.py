@@ -51,7 +51,8 @@ def penguins() -> Source:
 
 @dataset("tabular", kind="own", licence="yours")
 def csv(path: str | None = None, target: str | None = None) -> Source:
-    """Any CSV with a header (`dataset.path=FILE`); `dataset.target` names the label column, if any."""
+    """Any CSV with a header (`dataset.path=FILE`); `dataset.target` names the label column, if
+    any."""
     frame = read_csv(own_path(path, "csv"))
     if target is None:
         return Source({"train": frame})
@@ -61,7 +62,8 @@ def csv(path: str | None = None, target: str | None = None) -> Source:
 
 
 def _labelled(frame: pd.DataFrame, target: str) -> Source:
-    """The label column stays in the table, so a sampled row is whole; rows without label are dropped."""
+    """The label column stays in the table, so a sampled row is whole; rows without label are
+    dropped."""
     frame = frame[frame[target].notna()].reset_index(drop=True)
     names, y = np.unique(frame[target].astype(str), return_inverse=True)
     return Source({"train": frame}, {"train": y}, names.tolist())

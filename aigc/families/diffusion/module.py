@@ -17,8 +17,8 @@ from aigc.families.likelihoods import as_quantum
 class Diffusion(GenerativeModule):
     """Learns to remove Gaussian noise; `denoiser(spec)` builds the Denoiser role.
 
-    `predict` is what the network says (`eps`, `x0` or `v`), `terms` how many terms of the bound `nats`
-    draws for each example (None: all, the exact bound for the drawn noise).
+    `predict` is what the network says (`eps`, `x0` or `v`), `terms` how many terms of the bound
+    `nats` draws for each example (None: all, the exact bound for the drawn noise).
     """
 
     roles = ("denoiser",)
@@ -47,7 +47,8 @@ class Diffusion(GenerativeModule):
         return Loss(value, {"loss": value.detach()})
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """The variational bound, `(B,)`; noise and times are drawn from torch's global generator."""
+        """The variational bound, `(B,)`; noise and times are drawn from torch's global
+        generator."""
         return bound(self._denoise(y), x, self.schedule, self.quantum, self.terms)
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler, rng: Rng) -> Iterator[Tensor]:

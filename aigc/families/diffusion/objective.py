@@ -1,7 +1,7 @@
 """Denoising diffusion: noise schedules, what the network predicts, the loss and the bound.
 
-Notation of Ho et al. 2020 ("DDPM") and Kingma et al. 2021 ("VDM"): `x_t = alpha x_0 + sigma eps` with
-`alpha**2 + sigma**2 = 1`, time `t` in [0, 1], `SNR = alpha**2 / sigma**2`.
+Notation of Ho et al. 2020 ("DDPM") and Kingma et al. 2021 ("VDM"): `x_t = alpha x_0 + sigma eps`
+with `alpha**2 + sigma**2 = 1`, time `t` in [0, 1], `SNR = alpha**2 / sigma**2`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ Denoise = Callable[[Tensor, Tensor], Tensor]  # (x_t, t) -> estimate of x_0
 class Schedule:
     """A discrete chain of `steps` betas, as `(alpha, sigma)` at any `t` in [0, 1].
 
-    At `t = k / steps` the values are those of step `k` exactly; between, `log alpha` is interpolated.
+    At `t = k / steps` the values are those of step `k` exactly; between, `log alpha` is
+    interpolated.
     """
 
     steps: int = 1000
@@ -51,7 +52,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """Betas from 1e-4 to 0.02 (Ho et al. 2020), scaled so that fewer steps end at the same noise."""
+    """Betas from 1e-4 to 0.02 (Ho et al. 2020), scaled so that fewer steps end at the same
+    noise."""
 
     start: float = 1e-4
     end: float = 0.02
@@ -66,7 +68,8 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """`alpha_bar(t)` proportional to `cos((t + s) / (1 + s) pi / 2)**2` (Nichol & Dhariwal 2021, eq. 17)."""
+    """`alpha_bar(t)` proportional to `cos((t + s) / (1 + s) pi / 2)**2` (Nichol & Dhariwal 2021,
+    eq. 17)."""
 
     s: float = 0.008
 
@@ -106,7 +109,8 @@ def loss(
 ) -> Tensor:
     """Mean squared error of the prediction at a uniform time (DDPM's L_simple, eq. 14).
 
-    Times are stratified over the batch, which leaves the mean and lowers the variance (VDM, appendix I).
+    Times are stratified over the batch, which leaves the mean and lowers the variance (VDM,
+    appendix I).
     """
     offset = torch.rand(1, device=x_0.device)
     u = (offset + torch.arange(len(x_0), device=x_0.device) / len(x_0)) % 1
@@ -127,14 +131,15 @@ def bound(
     cut: float = 0.35,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The variational bound on `-log p(x_0)` in nats of the discretised data, `(B,)` (DDPM eq. 5).
+    """The variational bound on `-log p(x_0)` in nats of the discretised data, `(B,)` (DDPM eq.
+    5).
 
-    `L_T + sum_k L_k + L_0` with posterior variances: `L_k = (SNR(s) - SNR(t)) / 2 |x_0 - x0_hat|**2`
-    (VDM eq. 13) and `L_0` a discretised Gaussian (DDPM eq. 13). The chain begins at the first step
-    whose noise reaches `cut` of a level: below, noise hides nothing of discrete data, and every factor
-    e of SNR would cost a network that does not round about half a nat a dimension. `terms` of the
-    middle terms are drawn, one from each of as many equal strata, which keeps the estimate unbiased;
-    None takes all.
+    `L_T + sum_k L_k + L_0` with posterior variances: `L_k = (SNR(s) - SNR(t)) / 2 |x_0 -
+    x0_hat|**2` (VDM eq. 13) and `L_0` a discretised Gaussian (DDPM eq. 13). The chain begins at
+    the first step whose noise reaches `cut` of a level: below, noise hides nothing of discrete
+    data, and every factor e of SNR would cost a network that does not round about half a nat a
+    dimension. `terms` of the middle terms are drawn, one from each of as many equal strata,
+    which keeps the estimate unbiased; None takes all.
     """
     device, steps = x_0.device, schedule.steps
     first = first_step(schedule, float(quantum.min()) * cut)

@@ -1,7 +1,7 @@
 """Samplers: from noise to data by `denoise(x_t, t) -> x_0`, whatever the network predicts.
 
-All have one signature, `sampler(denoise, x_T, schedule, rng) -> Iterator[x_t]`, and walk the same grid
-of times from 1 to 0. The number of network evaluations is `nfe`.
+All have one signature, `sampler(denoise, x_T, schedule, rng) -> Iterator[x_t]`, and walk the
+same grid of times from 1 to 0. The number of network evaluations is `nfe`.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,8 @@ class Ancestral(DDIM):
 
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """Second order on the probability-flow ODE in `x / alpha` over `sigma / alpha` (Karras et al. 2022).
+    """Second order on the probability-flow ODE in `x / alpha` over `sigma / alpha` (Karras et
+    al. 2022).
 
     Each step but the last evaluates the network twice.
     """

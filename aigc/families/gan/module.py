@@ -17,8 +17,8 @@ from aigc.families.gan.sampling import Prior
 class GAN(GenerativeModule):
     """A generator (`decoder` role) against a critic (`encoder` role with one output).
 
-    `r1` and `gp` weigh the gradient penalties (0 = off), `n_critic` is critic steps for one generator
-    step, `critic_lr` the ratio of the learning rates.
+    `r1` and `gp` weigh the gradient penalties (0 = off), `n_critic` is critic steps for one
+    generator step, `critic_lr` the ratio of the learning rates.
     """
 
     roles = ("encoder", "decoder")

@@ -1,4 +1,5 @@
-"""Adversarial losses on the critic's scores (any real number, high = real), and gradient penalties."""
+"""Adversarial losses on the critic's scores (any real number, high = real), and gradient
+penalties."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def squared_gradient(critic: Critic, x: Tensor, y: Tensor | None) -> tuple[Tenso
 
 
 def r1(critic: Critic, real: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`1/2 E ||grad D(real)||**2` (Mescheder et al. 2018, eq. 9), and the scores of the real data."""
+    """`1/2 E ||grad D(real)||**2` (Mescheder et al. 2018, eq. 9), and the scores of the real
+    data."""
     squared, scores = squared_gradient(critic, real, y)
     return squared.mean() / 2, scores
 
@@ -66,7 +68,8 @@ def r1(critic: Critic, real: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
 def gradient_penalty(
     critic: Critic, real: Tensor, fake: Tensor, y: Tensor | None, mix: Tensor
 ) -> Tensor:
-    """`E (||grad D(x)|| - 1)**2` between real and fake (Gulrajani et al. 2017); `mix (B,)` in [0, 1]."""
+    """`E (||grad D(x)|| - 1)**2` between real and fake (Gulrajani et al. 2017); `mix (B,)` in
+    [0, 1]."""
     mix = mix.view(-1, *[1] * (real.ndim - 1))
     squared, _ = squared_gradient(critic, mix * real + (1 - mix) * fake, y)
     return ((squared + 1e-12).sqrt() - 1).square().mean()

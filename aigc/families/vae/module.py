@@ -23,9 +23,9 @@ from aigc.families.vae.sampling import Bank, Sampler
 class VAE(GenerativeModule):
     """Encodes to a Gaussian latent and decodes to a law over discretised data.
 
-    `encoder(spec, out)` and `decoder(spec, latent)` build the roles. `beta` weighs the KL in training
-    only; `nats` is the importance-weighted bound with `draws` samples. `likelihood` is `logistic`,
-    `bernoulli`, `categorical`, or None for what fits the view.
+    `encoder(spec, out)` and `decoder(spec, latent)` build the roles. `beta` weighs the KL in
+    training only; `nats` is the importance-weighted bound with `draws` samples. `likelihood` is
+    `logistic`, `bernoulli`, `categorical`, or None for what fits the view.
     """
 
     roles = ("encoder", "decoder")
@@ -91,7 +91,8 @@ class VAE(GenerativeModule):
 
     @torch.no_grad()
     def observe(self, ids: Tensor, y: Tensor | None) -> None:
-        """Keep the posteriors of training examples: samplers of the aggregate posterior need them."""
+        """Keep the posteriors of training examples: samplers of the aggregate posterior need
+        them."""
         ids = ids[: len(self.bank_mean)]
         y = None if y is None else y[: len(ids)]
         mean, log_var = split_posterior(self.encoder(self.view.encode(ids), y))

@@ -1,7 +1,7 @@
 """Variational autoencoders: the evidence lower bound and its importance-weighted tightening.
 
-Notation of Kingma & Welling 2014: encoder `q(z | x)`, a diagonal Gaussian `(mean, log_var)`; decoder
-`p(x | z)`; prior `p(z)` a standard normal.
+Notation of Kingma & Welling 2014: encoder `q(z | x)`, a diagonal Gaussian `(mean, log_var)`;
+decoder `p(x | z)`; prior `p(z)` a standard normal.
 """
 
 from math import log, pi
@@ -11,7 +11,8 @@ from torch import Tensor
 
 
 def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
-    """Encoder output `(B, 2 L)` to `mean, log_var (B, L)`, the latter kept in a range that cannot overflow."""
+    """Encoder output `(B, 2 L)` to `mean, log_var (B, L)`, the latter kept in a range that
+    cannot overflow."""
     mean, log_var = out.chunk(2, dim=1)
     return mean, log_var.clamp(-14, 6)
 
@@ -34,6 +35,6 @@ def log_normal(z: Tensor, mean: Tensor | float, log_var: Tensor | float) -> Tens
 
 
 def importance_bound(log_weights_KB: Tensor) -> Tensor:
-    """`log 1/K sum_k w_k` for `w = p(x, z) / q(z | x)`: at most `log p(x)` on average, and closer with
-    `K` (Burda et al. 2016, eq. 8). `(K, B)` to `(B,)`."""
+    """`log 1/K sum_k w_k` for `w = p(x, z) / q(z | x)`: at most `log p(x)` on average, and
+    closer with `K` (Burda et al. 2016, eq. 8). `(K, B)` to `(B,)`."""
     return torch.logsumexp(log_weights_KB, dim=0) - log(len(log_weights_KB))

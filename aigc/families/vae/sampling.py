@@ -13,7 +13,8 @@ Gaussians = tuple[Tensor, Tensor, Tensor]  # weights (K,), means (K, L), Cholesk
 
 @dataclass(frozen=True)
 class Bank:
-    """Posteriors of training examples: `mean, log_var (M, L)` and labels `y (M,)`, zeros without."""
+    """Posteriors of training examples: `mean, log_var (M, L)` and labels `y (M,)`, zeros
+    without."""
 
     mean: Tensor
     log_var: Tensor

@@ -1,0 +1,118 @@
+"""Types of the configuration, so that `seed=abc` is refused where it is written."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Budget:
+    """What one is ready to pay: examples seen, size of the networks, examples judged."""
+
+    name: str = MISSING
+    examples: int = MISSING
+    batch_size: int = MISSING  # global, split over devices
+    channels: int = MISSING  # width of convolutional networks
+    width: int = MISSING  # width of transformers
+    hidden: int = MISSING  # width of MLPs
+    depth: int = MISSING
+    samples: int = MISSING
+
+
+@dataclass
+class Trainer:
+    """How a run is trained; see conf/trainer/default.yaml."""
+
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    compile: bool = False
+    channels_last: bool = False
+    warmup: float = 0.05
+    decay: str = "cosine"
+    validations: int = 20
+    keep: str = "best"
+    patience: int | None = None
+    where: str = "auto"
+    workers: int = 2
+    log_points: int = 200
+    preview: int = 64
+
+
+@dataclass
+class Strategy:
+    """How a run is spread over devices."""
+
+    name: str = "auto"
+    devices: Any = 1
+    nodes: int = 1
+
+
+@dataclass
+class Split:
+    """How validation and test are carved where a data set does not bring them; see
+    aigc.data.store."""
+
+    validation: float = 0.2
+    test: float = 0.2
+    seed: int = 0
+    block: int = 1
+
+
+@dataclass
+class Train:
+    """`aigc train`."""
+
+    model: dict[str, Any] = MISSING
+    modality: dict[str, Any] = MISSING
+    dataset: dict[str, Any] = MISSING
+    net: dict[str, Any] = MISSING
+    sampler: dict[str, Any] = MISSING
+    optimizer: dict[str, Any] = MISSING
+    logger: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    trainer: Trainer = field(default_factory=Trainer)
+    strategy: Strategy = field(default_factory=Strategy)
+    split: Split = field(default_factory=Split)
+    seed: int = 0
+    study: str = "default"
+    view: str = MISSING
+    plugins: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Sample:
+    """`aigc sample`."""
+
+    run: str = MISSING
+    n: int = 16
+    seed: int = 0
+    y: int | None = None
+    batch_size: int = 256
+    out: str | None = None
+    sampler: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    plugins: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Evaluate:
+    """`aigc evaluate`."""
+
+    run: str = MISSING
+    n: int | None = None
+    seed: int = 0
+    batch_size: int = 256
+    extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
+    metrics: list[str] | None = None
+    sampler: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    plugins: list[str] = field(default_factory=list)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    store = ConfigStore.instance()
+    for schema in (Train, Sample, Evaluate):
+        store.store(group="schema", name=schema.__name__.lower(), node=schema, package="_global_")
