@@ -1,6 +1,8 @@
 """Distances between two sets of features. X is the reference, Y the generated set, float64 `(n,
 d)`."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,20 +48,36 @@ def fd(evidence: Evidence) -> float:
 @metric("c2st", needs=FEATURES, better="target", target=0.5, axis="fidelity", min_n=lambda d: 20)
 def c2st(evidence: Evidence) -> tuple[float, float]:
     """Accuracy of a logistic classifier of real against generated; 0.5 is best."""
+    from sklearn.linear_model import LogisticRegression
+
+    return _two_sample(evidence, LogisticRegression(max_iter=1000))
+
+
+@metric(
+    "c2st_knn", needs=FEATURES, better="target", target=0.5, axis="fidelity", min_n=lambda d: 20
+)
+def c2st_knn(evidence: Evidence) -> tuple[float, float]:
+    """The same of a 5-nearest-neighbour classifier, which sees what no plane separates."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return _two_sample(evidence, KNeighborsClassifier(5))
+
+
+def _two_sample(evidence: Evidence, classifier: Any) -> tuple[float, float]:
+    """Accuracy on equal numbers of both kinds, and its binomial standard deviation."""
     n = min(len(evidence.ref), len(evidence.gen))
-    accuracy = classifier_accuracy(evidence.ref[:n], evidence.gen[:n])
+    accuracy = classifier_accuracy(evidence.ref[:n], evidence.gen[:n], classifier)
     return accuracy, (accuracy * (1 - accuracy) / (2 * n)) ** 0.5
 
 
-def classifier_accuracy(X: Tensor, Y: Tensor, folds: int = 5) -> float:
-    """Cross-validated accuracy of logistic regression (Lopez-Paz & Oquab 2017), equal sizes."""
-    from sklearn.linear_model import LogisticRegression
+def classifier_accuracy(X: Tensor, Y: Tensor, classifier: Any, folds: int = 5) -> float:
+    """Cross-validated accuracy of a classifier told X from Y (Lopez-Paz & Oquab 2017)."""
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     data = torch.cat([X, Y]).cpu().numpy()
     labels = np.repeat([0, 1], [len(X), len(Y)])
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     cut = StratifiedKFold(folds, shuffle=True, random_state=0)
-    return float(cross_val_score(classifier, data, labels, cv=cut).mean())
+    pipeline = make_pipeline(StandardScaler(), classifier)
+    return float(cross_val_score(pipeline, data, labels, cv=cut).mean())

@@ -1,0 +1,139 @@
+"""Loaders give what their facts promise; broken files are named with the place of the damage."""
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from aigc.core.errors import BadInput
+from aigc.data.datasets import Source, all_datasets
+from aigc.data.files import read_csv, read_idx, read_picture, read_sound, read_text
+
+HERE = [f for f in all_datasets().values() if f.kind in ("embedded", "law")]
+STANDARD = [f for f in all_datasets().values() if f.kind == "standard"]
+
+
+def holds(source: Source, facts) -> None:
+    raw = source.parts["train"]
+    kinds = {"image": np.ndarray, "text": list, "audio": list, "tabular": pd.DataFrame}
+    assert isinstance(raw, kinds[facts.modality])
+    if facts.classes:
+        y = source.labels["train"]
+        assert len(y) == len(raw)
+        assert set(np.unique(y)) == set(range(facts.classes))
+    else:
+        assert not source.labels
+
+
+@pytest.mark.parametrize("facts", HERE, ids=lambda f: f.name)
+def test_embedded_sets_and_known_laws(facts):
+    holds(facts.load(), facts)
+    assert facts.about and facts.licence
+
+
+@pytest.mark.parametrize("facts", STANDARD, ids=lambda f: f.name)
+def test_standard_sets_load_or_say_what_is_missing(facts):
+    if facts.found():
+        holds(facts.load(), facts)
+        return
+    with pytest.raises(BadInput) as error:
+        facts.load()
+    for word in (facts.name, "AIGC_DATA", facts.hint):
+        assert word in str(error.value)
+
+
+def test_laws_are_reproducible():
+    sets = all_datasets()
+    assert sets["markov"].load().parts == sets["markov"].load().parts
+    assert sets["markov"].load(seed=1).parts != sets["markov"].load().parts
+
+
+def test_markov_text_has_its_stated_entropy():
+    source = all_datasets()["markov"].load(length=200_000)
+    text = np.frombuffer(source.parts["train"][0].encode(), np.uint8) - ord("a")
+    pairs = np.zeros((8, 8))
+    np.add.at(pairs, (text[:-1], text[1:]), 1)
+    rows = pairs / pairs.sum(1, keepdims=True)
+    rate = -(pairs / pairs.sum() * np.log2(np.where(rows > 0, rows, 1))).sum()
+    assert rate == pytest.approx(source.truth["entropy_rate"], rel=0.01)
+
+
+def write_sound(path: Path, samples: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(np.zeros(samples, "<i2").tobytes())
+
+
+def test_own_folders_and_files(tmp_path: Path):
+    sets = all_datasets()
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "pictures" / split / name).mkdir(parents=True)
+            picture = Image.fromarray(np.full((6, 8, 3), 99, np.uint8))
+            picture.save(tmp_path / "pictures" / split / name / "1.png")
+    source = sets["image_folder"].load(path=str(tmp_path / "pictures"), size=4)
+    assert source.parts["test"].shape == (2, 3, 4, 4)
+    assert source.class_names == ["cat", "dog"] and source.labels["train"].tolist() == [0, 1]
+
+    for name in ("low", "high"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        write_sound(tmp_path / "sounds" / name / "a.wav", 100)
+    source = sets["audio_folder"].load(path=str(tmp_path / "sounds"))
+    assert len(source.parts["train"]) == 2 and source.class_names == ["high", "low"]
+
+    (tmp_path / "a.txt").write_text("hello")
+    assert sets["text"].load(path=str(tmp_path / "a.txt")).parts["train"] == ["hello"]
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n")
+    source = sets["csv"].load(path=str(tmp_path / "t.csv"), target="b")
+    assert source.labels["train"].tolist() == [0, 1]  # the row without label is dropped
+    with pytest.raises(BadInput, match="did you mean 'bb'|choose from a, b"):
+        sets["csv"].load(path=str(tmp_path / "t.csv"), target="c")
+
+
+@pytest.mark.parametrize("name", ["image_folder", "audio_folder", "text", "csv"])
+def test_own_sets_need_a_path_that_exists(name: str):
+    with pytest.raises(BadInput, match=r"needs dataset\.path"):
+        all_datasets()[name].load()
+    with pytest.raises(BadInput, match="does not exist"):
+        all_datasets()[name].load(path="/no/such/place")
+
+
+def test_broken_files_are_named(tmp_path: Path):
+    def file(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    with pytest.raises(BadInput, match=r"bad\.txt:3: not UTF-8"):
+        read_text(file("bad.txt", b"one\ntwo\nthr\xffee"))
+    with pytest.raises(BadInput, match=r"empty\.txt is empty"):
+        read_text(file("empty.txt", b" \n"))
+    with pytest.raises(BadInput, match=r"long\.csv:3: 3 fields, but the header has 2"):
+        read_csv(file("long.csv", b"a,b\n1,2\n1,2,3\n"))
+    with pytest.raises(BadInput, match=r"short\.csv:2: 1 fields, but the header has 2"):
+        read_csv(file("short.csv", b"a,b\n1\n1,2\n"))
+    with pytest.raises(BadInput, match="no rows"):
+        read_csv(file("head.csv", b"a,b\n"))
+    with pytest.raises(BadInput, match=r"x\.png cannot be read as a picture"):
+        read_picture(file("x.png", b"not a picture"), None)
+    with pytest.raises(BadInput, match=r"x\.wav cannot be read as sound"):
+        read_sound(file("x.wav", b"RIFF"))
+    write_sound(tmp_path / "none.wav", 0)
+    with pytest.raises(BadInput, match="no samples"):
+        read_sound(tmp_path / "none.wav")
+    with pytest.raises(BadInput, match="cut short"):
+        read_idx(file("cut", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1, 2])))
+
+
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 8_000)).save(path)
+    assert os.path.getsize(path) < 100_000
+    with pytest.raises(BadInput, match="20000 x 8000 pixels"):
+        read_picture(path, None)

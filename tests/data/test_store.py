@@ -1,0 +1,103 @@
+"""Data are prepared once, whole or not at all, and splits do not move."""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aigc.core.errors import BadInput
+from aigc.core.spec import Batch
+from aigc.data.datamodule import DataModule, Indices
+from aigc.data.store import Split, Store, _deal, prepare
+from aigc.modalities.image import ImageCodec
+from aigc.modalities.tabular import TabularCodec
+from aigc.modalities.text import TextCodec
+
+LEVELS = {"levels": 17}
+
+
+def digits(**split) -> Store:
+    return prepare("digits", ImageCodec(**LEVELS), LEVELS, split=Split(**split))
+
+
+def test_splits_are_disjoint_complete_and_fixed(folders: Path):
+    store = digits(validation=0.2, test=0.2)
+    assert store.meta["counts"] == {"train": 1079, "validation": 359, "test": 359}
+    rows = [store.ids(s).reshape(len(store.ids(s)), -1) for s in ("train", "validation", "test")]
+    assert len(np.unique(np.concatenate(rows), axis=0)) == 1797
+    again = digits(validation=0.2, test=0.2)
+    assert again.folder == store.folder
+    assert digits(validation=0.2, test=0.2, seed=1).meta["hash"] != store.meta["hash"]
+    assert store.space.classes == 10
+    assert store.labels("test").shape == (359,)
+
+
+def test_blocks_stay_together():
+    order = _deal(1000, Split(block=64))
+    assert sorted(order) == list(range(1000))
+    joins = np.diff(order)
+    assert (joins != 1).sum() < 1000 / 64 + 1
+    assert _deal(10, Split(block=0)).tolist() == list(range(10))
+
+
+def _prepare_wine(cache: str) -> str:
+    import os
+
+    os.environ["AIGC_CACHE"] = cache
+    return prepare("wine", TabularCodec(), {}).meta["hash"]
+
+
+def test_two_processes_may_prepare_at_once(tmp_path: Path):
+    with ProcessPoolExecutor(3) as pool:
+        hashes = list(pool.map(_prepare_wine, [str(tmp_path)] * 3))
+    assert len(set(hashes)) == 1
+    assert [p.name[0] for p in (tmp_path / "data").iterdir()] == ["w"]  # no part folder is left
+
+
+def test_a_failed_preparation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIGC_CACHE", str(tmp_path))
+    monkeypatch.setattr(ImageCodec, "save", lambda self, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        digits()
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_wrong_modality_and_option_are_named():
+    with pytest.raises(BadInput, match="use modality=image"):
+        prepare("digits", TextCodec(), {})
+    with pytest.raises(BadInput, match=r"no option 'dataset.pth'.*dataset.path"):
+        prepare("text", TextCodec(), {}, {"pth": "x"})
+
+
+def test_the_stream_visits_every_example_once_a_turn():
+    indices = Indices(10, batch=4, total=40, seed=3)
+    stream = torch.cat(list(indices))
+    assert len(stream) == 40 and len(indices) == 10
+    turns = stream.view(4, 10)
+    assert all(sorted(turn.tolist()) == list(range(10)) for turn in turns)
+    assert len({tuple(turn.tolist()) for turn in turns}) == 4
+    assert torch.equal(indices.take(13, 27), stream[13:27])
+
+
+def test_ranks_share_the_global_batch():
+    whole = list(Indices(100, 8, 80, seed=0))
+    parts = [list(Indices(100, 8, 80, 0, rank, 2)) for rank in (0, 1)]
+    for batch, a, b in zip(whole, *parts):
+        assert torch.equal(batch[0::2], a) and torch.equal(batch[1::2], b)
+
+
+def test_workers_and_device_give_the_same_batches():
+    store = digits()
+    resident = DataModule(store, 32, 320, seed=5, where="device").train_dataloader()
+    workers = DataModule(store, 32, 320, seed=5, where="workers", workers=2).train_dataloader()
+    for a, b in zip(resident, workers, strict=True):
+        assert isinstance(a, Batch) and isinstance(b, Batch)
+        assert torch.equal(a.ids, b.ids) and torch.equal(a.y, b.y)
+
+
+def test_validation_is_in_order_and_whole():
+    store = digits()
+    ids = torch.cat([batch.ids for batch in DataModule(store, 32, 320).val_dataloader()])
+    assert torch.equal(ids, torch.from_numpy(store.ids("validation").astype("int64")))
