@@ -143,6 +143,12 @@ def run_task(name: str, config) -> None:
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if sweeping() and plain.get("strategy", {}).get("devices", 1) != 1:
+        # Lightning would start the other ranks with this command, each a sweep of its own.
+        raise BadInput(
+            "a sweep cannot start several processes a cell: run its cells one by one, "
+            "or with strategy=single"
+        )
 
     from aigc.lab import tasks
 

@@ -21,7 +21,8 @@ from aigc.metrics.distance import frechet
 
 
 class GaussianData:
-    """x_0 ~ N(mean, diag(sd^2)): the best denoiser is linear, so every sampler has a known result."""
+    """x_0 ~ N(mean, diag(sd^2)): the best denoiser is linear, so every sampler has a known
+    result."""
 
     mean = torch.tensor([0.5, -0.3, 0.0, 1.0], dtype=torch.float64)
     sd = torch.tensor([0.3, 0.5, 1.0, 0.2], dtype=torch.float64)
@@ -69,7 +70,8 @@ def test_heun_is_of_second_order_and_ddim_of_first():
 
 
 def test_the_bound_is_tight_for_the_exact_model():
-    """With the exact denoiser of discrete data and many steps, the bound comes down to the entropy."""
+    """With the exact denoiser of discrete data and many steps, the bound comes down to the
+    entropy."""
     levels = 17
     view = Grid(Space((1,), levels))
     schedule = Cosine(16_000)

@@ -33,13 +33,14 @@ def plugins(config: Config) -> None:
             raise BadInput(f"plugins: cannot import '{name}': {error}") from error
 
 
-NOT_ARGUMENTS = ("name", "needs", "families")
+NOT_ARGUMENTS = ("name", "needs", "families")  # facts of model and sampler nodes
 
 
 def make(node: Config, where: str, **more: Any) -> Any:
     """Instantiate a `_target_` node; a wrong or ill-typed argument is named in one line."""
-    node = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     check(node, where)
+    if where in ("model", "sampler"):
+        node = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     try:
         return instantiate(node, **more, _convert_="all")
     except InstantiationException as error:
@@ -57,8 +58,11 @@ def check(node: Config, where: str) -> None:
         target = get_class(node["_target_"])
     except (ImportError, ValueError) as error:
         raise BadInput(f"{where}: there is no class {node['_target_']}") from error
-    parameters, hints = _signature(target)
-    for key in [key for key in node if not key.startswith("_")]:
+    parameters, hints, takes_any = _signature(target)
+    facts = NOT_ARGUMENTS if where in ("model", "sampler") else ()
+    for key in [key for key in node if not key.startswith("_") and key not in facts]:
+        if key not in parameters and takes_any:
+            continue
         if key not in parameters:
             raise unknown(
                 f"option of {where}", key, [name for name in parameters if name != "self"]
@@ -88,8 +92,13 @@ def validate(config: Config) -> None:
             f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
             f"choose from {', '.join(fits)}"
         )
-    check_sampler(config["sampler"], config["model"]["name"])
-    make(config["sampler"], "sampler")
+    for role in family.roles:
+        check(config["net"][role], f"net.{role}")
+    check(config["optimizer"], "optimizer")
+    for name, node in config["logger"].items():
+        if node:
+            check(node, f"logger.{name}")
+    sampler(config["sampler"], config["model"]["name"])
 
 
 def check_sampler(node: Config, family: str) -> None:
@@ -160,23 +169,24 @@ def lr_schedule(config: Config) -> Callable[[int], float]:
     return factor
 
 
-def _signature(target: type | Callable) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters and type hints of a class, following `**common` to its base."""
+def _signature(target: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
+    """Parameters and type hints of a class, following `**common` to its bases, and whether it takes
+    any keyword besides (where `**kwargs` goes to something else)."""
     parameters: dict[str, inspect.Parameter] = {}
     hints: dict[str, Any] = {}
-    for cls in target.__mro__ if isinstance(target, type) else [target]:
-        init = cls.__dict__.get("__init__") if isinstance(cls, type) else cls
-        if init is None:
-            continue
+    takes_any = True
+    for init in (
+        cls.__dict__["__init__"] for cls in target.__mro__[:-1] if "__init__" in cls.__dict__
+    ):
         own = inspect.signature(init).parameters
-        for name, parameter in own.items():
-            parameters.setdefault(name, parameter)
+        parameters = {**own, **parameters}
         with suppress(NameError, TypeError):  # a hint that only a type checker can resolve
             hints = {**get_type_hints(init), **hints}
         if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            takes_any = False
             break
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {k: p for k, p in parameters.items() if p.kind in named}, hints
+    return {k: p for k, p in parameters.items() if p.kind in named}, hints, takes_any
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -26,12 +26,12 @@ from aigc.runs import RunDir
 
 def train(config: dict[str, Any]) -> RunDir:
     """Train the run of this configuration unless it is done already; returns its folder."""
+    build.plugins(config)
+    build.validate(config)
     run = RunDir.of(config)
     if run.is_done:
         print(f"already trained: {run}", file=sys.stderr)
         return run
-    build.plugins(config)
-    build.validate(config)
     quiet()
     store = build.store(config)
     torch.manual_seed(seeds(config["seed"]))

@@ -73,11 +73,8 @@ def _two_sample(evidence: Evidence, classifier: Any) -> tuple[float, float]:
 def classifier_accuracy(X: Tensor, Y: Tensor, classifier: Any, folds: int = 5) -> float:
     """Cross-validated accuracy of a classifier told X from Y (Lopez-Paz & Oquab 2017)."""
     from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     data = torch.cat([X, Y]).cpu().numpy()
     labels = np.repeat([0, 1], [len(X), len(Y)])
     cut = StratifiedKFold(folds, shuffle=True, random_state=0)
-    pipeline = make_pipeline(StandardScaler(), classifier)
-    return float(cross_val_score(pipeline, data, labels, cv=cut).mean())
+    return float(cross_val_score(classifier, data, labels, cv=cut).mean())

@@ -14,5 +14,5 @@ def test_registry():
     assert registry["second"] == 2
     with pytest.raises(KeyError, match="twice"):
         registry.add("first", 3)
-    with pytest.raises(BadInput, match="unknown thing 'secnd'.*did you mean 'second'"):
+    with pytest.raises(BadInput, match=r"unknown thing 'secnd'.*did you mean 'second'"):
         registry["secnd"]

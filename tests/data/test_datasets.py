@@ -92,7 +92,7 @@ def test_own_folders_and_files(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n")
     source = sets["csv"].load(path=str(tmp_path / "t.csv"), target="b")
     assert source.labels["train"].tolist() == [0, 1]  # the row without label is dropped
-    with pytest.raises(BadInput, match="did you mean 'bb'|choose from a, b"):
+    with pytest.raises(BadInput, match=r"choose from a, b"):
         sets["csv"].load(path=str(tmp_path / "t.csv"), target="c")
 
 

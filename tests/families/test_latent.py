@@ -41,7 +41,9 @@ def test_penalties_of_a_linear_critic():
     assert penalty.item() == pytest.approx(squared.item() / 2, rel=1e-5)
     assert torch.allclose(scores, critic(x))
     wanted = (squared.sqrt() - 1) ** 2
-    assert gradient_penalty(score, x, -x, None, mix).item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert gradient_penalty(score, x, -x, None, mix).item() == pytest.approx(
+        wanted.item(), rel=1e-4
+    )
     penalty.backward()
     assert torch.allclose(critic.weight.grad, critic.weight)
 

@@ -128,7 +128,9 @@ def test_likelihood_units():
     """Uniform 8-bit data cost 8 bits a dimension; a byte of text that costs ln 2 nats, one bit."""
     nats = torch.full((10,), 16 * float(np.log(256)))
     assert METRICS["bits_per_dim"].fn(Evidence("image", nats=nats, dims=16))[0] == pytest.approx(8)
-    text = Evidence("text", nats=torch.full((4,), 3 * float(np.log(2))), nbytes=torch.tensor([3] * 4))
+    text = Evidence(
+        "text", nats=torch.full((4,), 3 * float(np.log(2))), nbytes=torch.tensor([3] * 4)
+    )
     assert METRICS["bits_per_byte"].fn(text)[0] == pytest.approx(1)
 
 

@@ -1,0 +1,199 @@
+"""The command line: what it prints, and one clear line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SMOKE = ["budget=smoke", "trainer.validations=2", "trainer.preview=8"]
+
+
+@pytest.fixture(scope="module")
+def vae(smoke) -> str:
+    return str(smoke("model=vae", "study=untouched", "trainer.preview=8"))
+
+
+def test_train_sample_evaluate_compare(aigc, tmp_path: Path):
+    code, out, _ = aigc("train", "model=vae", "study=cli", *SMOKE)
+    folder = Path(out.strip().splitlines()[-1])
+    assert code == 0 and (folder / "config.yaml").is_file()
+    code, out, err = aigc("train", "model=vae", "study=cli", *SMOKE)
+    assert code == 0 and out.strip() == str(folder) and "already trained" in err
+
+    target = tmp_path / "out"
+    words = [f"run={folder}", "n=20", "seed=5", "y=3", "sampler=prior", f"out={target}"]
+    code, out, _ = aigc("sample", *words, "batch_size=7")
+    assert code == 0 and out.strip() == str(target)
+    stored = np.load(target / "ids.npz")
+    assert stored["ids"].shape == (20, 1, 8, 8) and (stored["y"] == 3).all()
+    assert (target / "grid.png").is_file()
+    aigc("sample", *words[:-1], f"out={tmp_path / 'again'}")
+    assert np.array_equal(np.load(tmp_path / "again" / "ids.npz")["ids"], stored["ids"])
+
+    code, out, _ = aigc("evaluate", f"run={folder}", "n=40", "sampler.components=2")
+    assert code == 0
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert {row["sampler"] for row in rows} == {"mixture components=2 noise=True"}
+
+    code, out, _ = aigc("compare", str(folder.parent), "--out", str(tmp_path / "page"))
+    assert code == 0
+    page = (tmp_path / "page" / "compare.html").read_text()
+    assert "VAE" in page and "http" not in page.split("</style>")[1]
+    for name in ("compare.csv", "compare.tex", "compare.png"):
+        assert (tmp_path / "page" / name).stat().st_size > 200
+
+
+def test_a_sweep_trains_each_cell(aigc):
+    code, out, _ = aigc("train", "-m", "model=vae", "study=sweep", "seed=0,1", *SMOKE)
+    folders = [line for line in out.splitlines() if "sweep" in line and "vae" in line]
+    assert code == 0 and len(set(folders)) == 2
+    assert all((Path(f) / "checkpoints" / "model.safetensors").is_file() for f in folders)
+
+
+def test_loggers_come_on_top_of_the_log(aigc):
+    words = ["model=vae", "study=loggers", "logger=[tensorboard,wandb]", *SMOKE]
+    code, out, _ = aigc("train", *words)
+    folder = Path(out.strip().splitlines()[-1])
+    assert code == 0
+    assert (folder / "log.csv").read_text().startswith("examples,seconds,name,value")
+    assert list(folder.rglob("events.out.tfevents*"))
+    assert list(folder.rglob("offline-run-*"))
+
+
+@pytest.mark.parametrize(
+    "kind", ["datasets", "models", "samplers", "metrics", "nets", "experiments"]
+)
+def test_list(aigc, kind: str):
+    code, out, _ = aigc("list", kind)
+    assert code == 0
+    wanted = {
+        "datasets": "digits", "models": "autoregressive", "samplers": "ddim",
+        "metrics": "coverage", "nets": "net/denoiser=unet", "experiments": "tinyshakespeare_cpu",
+    }  # fmt: skip
+    assert wanted[kind] in out
+
+
+def test_doctor(aigc):
+    code, out, _ = aigc("doctor")
+    assert code == 0
+    for word in ("python", "torch", "gpu", "data root", "runs", "optuna"):
+        assert word in out
+
+
+@pytest.mark.parametrize("task", ["train", "sample", "evaluate"])
+def test_help_of_a_task(aigc, task: str):
+    code, out, _ = aigc(task, "--help")
+    assert code == 0 and f"aigc {task}" in out and "sampler" in out
+    assert "aigc train" in aigc("--help")[1]
+    assert aigc("--version")[1].startswith("aigc 0.")
+
+
+BAD = {
+    "trian": "unknown task 'trian'.*did you mean 'train'",
+    "train model=difusion": "unknown model 'difusion'.*did you mean 'diffusion'",
+    "train modality=imge": "unknown modality 'imge'.*did you mean 'image'",
+    "train experiment=tinyshakespear_cpu": "did you mean 'tinyshakespeare_cpu'",
+    "train seed=abc": "'abc' of type 'str' could not be converted to Integer",
+    "train seed=[1,2": "cannot read",
+    "train foo=1": "unknown setting 'foo'",
+    "train model.latnt=3 model=vae": "unknown setting 'latnt' in 'model'.*did you mean 'latent'",
+    "train model.predict=xx": "model.predict=xx: should be one of eps, x0, v",
+    "train optimizer.lr=fast": "optimizer.lr=fast: should be a number",
+    "train sampler.steps=abc": "sampler.steps=abc: should be a whole number",
+    "train sampler.steps=0": "sampler.steps=0: at least 1",
+    "train sampler=prior": "sampler 'prior' does not sample a diffusion: choose from ancestral",
+    "train view=tokens": "view=tokens: diffusion needs floats",
+    "train model=autoregressive view=grid": "view=grid: autoregressive needs tokens",
+    "train view=grd": "unknown view 'grd'.*did you mean 'grid'",
+    "train dataset=wine": "dataset 'wine' is tabular: use modality=tabular",
+    "train logger=tensorboard logger.tensorboard._target_=no.such": "there is no class no.such",
+    "train net.denoiser.width=wide": "net.denoiser.width=wide: should be a whole number",
+    "train -m strategy=ddp_cpu seed=0,1": "a sweep cannot start several processes a cell",
+    "train budget.examples=0": "budget.examples=0: at least 1",
+    "train study=a/b": "study=a/b: a plain folder name",
+    "train trainer.decay=linear": "unknown trainer.decay 'linear'",
+    "train modality.codec.levels=1": "an image has 2 to 256 levels",
+    "train model=vae model.likelihood=gaussian": "unknown likelihood",
+    "train dataset=csv modality=tabular": "dataset=csv needs dataset.path",
+    "train dataset=csv modality=tabular dataset.path=/no.csv": "dataset.path=/no.csv does not",
+    "train plugins=[no_such_module]": "plugins: cannot import 'no_such_module'",
+    "sample": "say which run: run=DIR",
+    "sample run=/no/such": "/no/such is not a run folder",
+    "sample run=VAE sampler=ddim": "sampler 'ddim' does not sample a vae: choose from mixture",
+    "sample run=VAE y=77": "y=77: labels run from 0 to 9",
+    "sample run=VAE n=0": "n=0, batch_size=256: at least 1",
+    "evaluate run=VAE metrics=[fid]": "unknown metric 'fid'.*did you mean 'fd'",
+    "evaluate run=VAE extractors=[pcb]": "unknown extractor 'pcb'.*did you mean 'pca'",
+    "compare /no/such": "/no/such is not a run folder",
+    "compare VAE": "has no results yet: run `aigc evaluate",
+    "list foo": "unknown thing to list 'foo'",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_mistake_gets_one_line_and_code_two(aigc, vae: str, words: str, folders: Path):
+    import re
+
+    before = sorted((folders / "runs").rglob("config.yaml"))
+    code, out, err = aigc(*words.replace("VAE", vae).split())
+    assert code == 2
+    assert re.search(BAD[words], err), err
+    assert err.startswith("aigc: ") and err.count("\n") == 1, err
+    assert not out
+    assert sorted((folders / "runs").rglob("config.yaml")) == before  # nothing half-written
+
+
+def test_broken_data_leave_no_run(aigc, tmp_path: Path, folders: Path):
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    words = ["modality=tabular", "dataset=csv", f"dataset.path={tmp_path / 'ragged.csv'}"]
+    code, _, err = aigc("train", *words, "study=broken", *SMOKE)
+    assert code == 2 and "ragged.csv:3: 1 fields, but the header has 2" in err
+    assert not (folders / "runs" / "broken").exists()
+
+
+def test_a_run_that_did_not_finish_is_not_sampled(aigc, vae: str, tmp_path: Path):
+    import shutil
+
+    copy = tmp_path / "half"
+    shutil.copytree(vae, copy)
+    (copy / "status.json").write_text('{"state": "running"}')
+    code, _, err = aigc("sample", f"run={copy}")
+    assert code == 2 and "the run is running, not done" in err
+
+
+def test_a_wheel_brings_its_configuration(tmp_path: Path):
+    """Built, installed beside the environment, run from another folder."""
+    root = Path(__file__).parents[1]
+    wheel = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*wheel, str(root)], check=True, capture_output=True)
+    (file,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(site), str(file)]
+    subprocess.run(pip, check=True, capture_output=True)
+    assert (site / "aigc" / "conf" / "train.yaml").is_file()
+    assert (site / "aigc" / "py.typed").is_file()
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    env.pop("AIGC_CONF", None)
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "aigc", *words]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=tmp_path, env=env
+        ).stdout
+
+    assert "aigc train" in run("--help")
+    assert "_target_: aigc.families.vae.module.VAE" in run("train", "model=vae", "--cfg", "job")
+    where = "import aigc.lab.conf as c; print(c.conf_dir())"
+    found = subprocess.run(
+        [sys.executable, "-c", where],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=env,
+    ).stdout
+    assert found.strip() == str(site / "aigc" / "conf")
