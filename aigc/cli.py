@@ -126,6 +126,9 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
         def job(config) -> None:
             sys.argv = argv  # Lightning starts the other ranks with this command
+            if sweeping() and config.get("strategy", {}).get("devices", 1) != 1:
+                # ... and with `-m` in it each rank would run a sweep of its own.
+                fail("a sweep cannot start several processes a cell: use strategy=single")
             try:
                 run_task(name, config)
             except (BadInput, NotARun) as error:
@@ -143,12 +146,6 @@ def run_task(name: str, config) -> None:
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if sweeping() and plain.get("strategy", {}).get("devices", 1) != 1:
-        # Lightning would start the other ranks with this command, each a sweep of its own.
-        raise BadInput(
-            "a sweep cannot start several processes a cell: run its cells one by one, "
-            "or with strategy=single"
-        )
 
     from aigc.lab import tasks
 

@@ -14,6 +14,7 @@ from torch import Tensor
 _GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as signed 64-bit; integer products wrap around
 _MIX1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX2 = 0x94D049BB133111EB - 2**64
+_MASK = 2**64 - 1
 
 
 class Rng:
@@ -60,11 +61,20 @@ class Rng:
 
 
 def seeds(seed: int, *path: int) -> int:
-    """A non-negative seed below 2**31 for a purpose named by `path`."""
-    x = torch.tensor(seed, dtype=torch.int64)
+    """A non-negative seed below 2**31 for a purpose named by `path`; plain integers, as it is
+    called at every step."""
+    x = seed
     for part in path:
-        x = _mix(x * _GAMMA + part + 1)
-    return int(_shift(_mix(x), 33))
+        x = _mix_int(x * _GAMMA + part + 1)
+    return _mix_int(x) >> 33
+
+
+def _mix_int(x: int) -> int:
+    """The finaliser on a Python integer, unsigned."""
+    x &= _MASK
+    x = (x ^ (x >> 30)) * (_MIX1 & _MASK) & _MASK
+    x = (x ^ (x >> 27)) * (_MIX2 & _MASK) & _MASK
+    return x ^ (x >> 31)
 
 
 def _shift(x: Tensor, k: int) -> Tensor:

@@ -13,6 +13,7 @@ from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.data.store import Store, cache_root
 from aigc.lab import build
+from aigc.lab.callbacks import reseed
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
 from aigc.metrics.baselines import GaussianFit, Marginals
@@ -177,15 +178,13 @@ def likelihood(run: Run, ids: Tensor, batch: int) -> Tensor | None:
     if "nats" not in model.provides:
         return None
     parts = []
-    state = torch.get_rng_state()
     for i, part in enumerate(ids.split(batch)):
         y = None
         if labels is not None:
             y = torch.from_numpy(labels[i * batch : i * batch + len(part)]).to(model.device)
-        torch.manual_seed(seeds(0, 2, i))
+        reseed(seeds(0, 2, i), model.device)
         x = model.view.encode(part.to(model.device))
         parts.append(model.nats(x, y).double().cpu())
-    torch.set_rng_state(state)
     return torch.cat(parts)
 
 
