@@ -1,7 +1,7 @@
 """aigc: train, sample and judge four families of generative models by one protocol.
 
 >>> import aigc
->>> run = aigc.load("runs/default/diffusion-digits-3f2a91c04b")   # doctest: +SKIP
+>>> run = aigc.load("runs/default/diffusion-digits-s0-3f2a91c0")   # doctest: +SKIP
 >>> run.sample(16, seed=0).save("out")                            # doctest: +SKIP
 """
 

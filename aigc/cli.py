@@ -16,7 +16,7 @@ aigc: train, sample and judge four families of generative models by one protocol
 
   aigc train model=M modality=D [dataset=..] [budget=smoke|small|paper] [seed=..] [study=..]
   aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
-  aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]
+  aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
@@ -112,6 +112,8 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         if {"-h", "--help"} & set(words):
             print(usage(name))
             return
+        if name == "evaluate" and (runs := _study(words)):
+            return judge_all(runs, [w for w in words if not w.startswith("run=")])
         if name != "train":
             words = _with_run(words)
 
@@ -121,7 +123,9 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
 
         register()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which shortens them
-        argv, sys.argv = sys.argv, [sys.argv[0], *words]
+        overrides = [word for word in words if re.match(r"[~+]|[^-].*=", word)]
+        flags = [word for word in words if word not in overrides]  # Hydra wants them apart
+        argv, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
 
         @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
         def job(config) -> None:
@@ -158,6 +162,30 @@ def sweeping() -> bool:
     from hydra.types import RunMode
 
     return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def judge_all(runs: list, words: list[str]) -> None:
+    """`aigc evaluate run=STUDY`: every finished run; judged ones only if `words` ask for more."""
+    from aigc.lab.conf import compose, run_words
+
+    for i, run in enumerate(runs, 1):
+        if words or not run.rows():
+            print(f"{i}/{len(runs)}  {run}", file=sys.stderr, flush=True)
+            config = compose("evaluate", [f"run={run}", *run_words(run.config, words), *words])
+            from aigc.lab.tasks import evaluate
+
+            evaluate(config)
+        print(run, flush=True)
+
+
+def _study(words: list[str]) -> list:
+    """The finished runs below `run=DIR` where DIR is not a run but holds some."""
+    from aigc.runs import RunDir
+
+    given = [word.removeprefix("run=").strip("'\"") for word in words if word.startswith("run=")]
+    if not given or (RunDir(given[0]) / "config.yaml").is_file():
+        return []
+    return [run for run in RunDir.below(given[0]) if run.is_done]
 
 
 def _with_run(words: list[str]) -> list[str]:

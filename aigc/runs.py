@@ -2,7 +2,7 @@
 
     runs/<study>/<signature>/
         config.yaml  env.json  status.json  log.csv  codec/  checkpoints/
-        samples/  results.jsonl  references.jsonl  card.md
+        samples/  results.jsonl  references.jsonl
 
 Reading and writing it needs neither torch nor Hydra.
 """
@@ -68,6 +68,12 @@ class RunDir:
             raise NotARun(f"{path}: the run is {run.status['state']}, not done: train it again")
         return run
 
+    @classmethod
+    def below(cls, path: str | Path) -> list["RunDir"]:
+        """Runs in a study, or in a folder of studies, by name; finished or not."""
+        depths = "*/config.yaml", "*/*/config.yaml"
+        return [cls(p.parent) for p in sorted(p for d in depths for p in Path(path).glob(d))]
+
     @property
     def status(self) -> dict[str, Any]:
         """`state` is new, running, failed or done; with times and a reason where there is one."""
@@ -131,8 +137,7 @@ def _hint(path: Path) -> str:
     """Runs below a path that is not one, or a run beside it with a name that is close."""
     from difflib import get_close_matches
 
-    inside = sorted(p.parent for k in ("*", "*/*") for p in path.glob(f"{k}/config.yaml"))
-    if inside:
+    if inside := RunDir.below(path):
         return f"; it holds runs, such as {inside[0]}"
     beside = [p.parent.name for p in path.parent.glob("*/config.yaml")]
     close = get_close_matches(path.name, beside, n=1, cutoff=0.5)

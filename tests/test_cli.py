@@ -52,6 +52,12 @@ def test_a_sweep_trains_each_cell(aigc):
     folders = [line for line in out.splitlines() if "sweep" in line and "vae" in line]
     assert code == 0 and len(set(folders)) == 2
     assert all((Path(f) / "checkpoints" / "model.safetensors").is_file() for f in folders)
+    study = Path(folders[0]).parent
+    code, out, err = aigc("evaluate", f"run={study}")
+    assert code == 0 and out.split() == sorted(set(folders)) and "2/2" in err
+    assert all((Path(f) / "results.jsonl").is_file() for f in folders)
+    code, out, err = aigc("evaluate", f"run={study}")
+    assert code == 0 and out.split() == sorted(set(folders)) and "2/2" not in err
 
 
 def test_loggers_come_on_top_of_the_log(aigc):

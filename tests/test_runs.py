@@ -37,7 +37,7 @@ def test_near_matches_of_a_path(tmp_path: Path):
     run = RunDir(tmp_path / "study" / "vae-digits-s0-1234")
     run.start({}, {})
     run.mark("done")
-    with pytest.raises(NotARun, match="did you mean .*vae-digits-s0-1234"):
+    with pytest.raises(NotARun, match=r"did you mean .*vae-digits-s0-1234"):
         RunDir.finished(tmp_path / "study" / "vae-digits-s0-1235")
     with pytest.raises(NotARun, match="it holds runs, such as"):
         RunDir.finished(tmp_path / "study")

@@ -71,13 +71,11 @@ def collect(paths: list[str]) -> list[Record]:
     folders: list[Path] = []
     for text in paths:
         path = Path(text)
-        inside = [
-            p.parent for pattern in ("*/", "*/*/") for p in path.glob(f"{pattern}config.yaml")
-        ]
+        inside = RunDir.below(path)
         if (path / "config.yaml").is_file() or not inside:
             folders.append(RunDir.finished(path).path)
         else:
-            folders += [p for p in sorted(inside) if RunDir(p).is_done]
+            folders += [run.path for run in inside if run.is_done]
     records = [Record(RunDir(folder)) for folder in dict.fromkeys(folders)]
     if not records:
         raise NotARun(f"no finished run in {', '.join(paths)}")

@@ -3,10 +3,12 @@
 import importlib
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import cos, pi
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -25,7 +27,9 @@ Config = Mapping[str, Any]
 
 
 def plugins(config: Config) -> None:
-    """Import the user's modules, which register what they define."""
+    """Import the user's modules, which register what they define; the current folder counts."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     for name in config.get("plugins") or []:
         try:
             importlib.import_module(name)

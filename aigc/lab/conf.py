@@ -10,7 +10,7 @@ import yaml
 USAGE = {
     "train": "aigc train model=M modality=D [setting=value ...]      one run; -m for a sweep",
     "sample": "aigc sample run=DIR [setting=value ...]      samples of a finished run",
-    "evaluate": "aigc evaluate run=DIR [setting=value ...]      judge a finished run",
+    "evaluate": "aigc evaluate run=DIR [setting=value ...]      judge a run, or those of a study",
 }
 
 

@@ -73,6 +73,10 @@ class Metric:
     about: str = ""
 
 
+class Undefined(ValueError):
+    """What a metric raises where its value means nothing; the row keeps the message as reason."""
+
+
 METRICS: Registry[Metric] = Registry("metric")
 
 

@@ -1,12 +1,13 @@
 """Runs the registry over the evidence: one row a metric and extractor, skipped ones with their
 reason."""
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from aigc.metrics import cost, distance, likelihood, structure  # noqa: F401  (they register)
-from aigc.metrics.registry import METRICS, Evidence, Metric, spread_over_halves
+from aigc.metrics.registry import METRICS, Evidence, Metric, Undefined, spread_over_halves
 
 Row = dict[str, Any]
 
@@ -52,12 +53,22 @@ def _row(metric: Metric, evidence: Evidence, extractor: str | None) -> Row:
     if reason := _obstacle(metric, evidence):
         row |= {"status": "skipped", "reason": reason}
     else:
-        out = metric.fn(evidence)
-        row["value"], row["sd"] = out if isinstance(out, tuple) else (out, None)
-        if metric.spread:
-            row["sd"] = spread_over_halves(metric, evidence)
+        try:
+            value, sd = _value(metric, evidence)
+            row |= {"value": value, "sd": sd}
+        except Undefined as error:
+            row |= {"status": "undefined", "reason": str(error)}
     row["seconds"] = round(time.perf_counter() - start, 3)
     return row
+
+
+def _value(metric: Metric, evidence: Evidence) -> tuple[float, float | None]:
+    out = metric.fn(evidence)
+    value, sd = out if isinstance(out, tuple) else (out, None)
+    if not math.isfinite(value):
+        raise Undefined(f"the value is {value}")
+    sd = spread_over_halves(metric, evidence) if metric.spread else sd
+    return value, sd if sd is not None and math.isfinite(sd) else None
 
 
 def _obstacle(metric: Metric, evidence: Evidence) -> str | None:

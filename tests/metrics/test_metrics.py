@@ -153,6 +153,13 @@ def test_too_few_examples_are_refused_not_scored():
     assert rows[0]["reason"] == "needs at least 32 examples for 16 features, has 20"
 
 
+def test_a_value_that_means_nothing_has_a_reason_instead():
+    few = torch.arange(4.0, dtype=torch.float64).repeat(100)[:, None].expand(-1, 2)
+    row = judge({"pca2@abc": evidence(few, few, train=few)}, "x/test#1", names=["nn_ratio"])[0]
+    assert (row["status"], row["value"]) == ("undefined", None)
+    assert "are in the training data as well" in row["reason"]
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (20, 30), (12,)], ids=["picture", "sound", "row"])
 def test_extractors_are_fixed_by_data_and_seed(shape: tuple):
     data = torch.rand(200, *shape, generator=torch.manual_seed(0))
