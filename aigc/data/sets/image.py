@@ -144,9 +144,8 @@ def _torchvision(name: str, cls: str, class_names: list[str]) -> Source:
         try:
             sets = {s: load(root, train=s == "train", download=fetch) for s in ("train", "test")}
         except (RuntimeError, OSError):
-            _remove_empty(
-                root / facts.places[-1].split("/")[-1]
-            )  # torchvision makes folders before it downloads
+            # torchvision makes folders before it downloads
+            _remove_empty(root / facts.places[-1].split("/")[-1])
             continue
         return Source(
             {split: _channels_first(np.asarray(s.data)) for split, s in sets.items()},
