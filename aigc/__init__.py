@@ -1,18 +1,19 @@
 """aigc: train, sample and judge four families of generative models by one protocol.
 
->>> import aigc
->>> run = aigc.load("runs/default/diffusion-digits-s0-3f2a91c0")   # doctest: +SKIP
->>> run.sample(16, seed=0).save("out")                            # doctest: +SKIP
+>>> import aigc                                                                # doctest: +SKIP
+>>> run = aigc.train("model=diffusion", "modality=image", "budget=smoke")      # doctest: +SKIP
+>>> aigc.evaluate(run)                                                         # doctest: +SKIP
+>>> aigc.load(run.dir.path).sample(16, seed=0).save("out")                     # doctest: +SKIP
 """
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["compare", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str):
     """Import on first use, so that `import aigc` and the command line stay instant."""
-    if name == "load":
-        from aigc.lab.run import load
+    if name not in __all__:
+        raise AttributeError(f"module 'aigc' has no attribute {name!r}")
+    from aigc.lab import api
 
-        return load
-    raise AttributeError(f"module 'aigc' has no attribute {name!r}")
+    return getattr(api, name)

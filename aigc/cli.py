@@ -166,15 +166,12 @@ def sweeping() -> bool:
 
 def judge_all(runs: list, words: list[str]) -> None:
     """`aigc evaluate run=STUDY`: every finished run; judged ones only if `words` ask for more."""
-    from aigc.lab.conf import compose, run_words
+    from aigc.lab.api import evaluate, load
 
     for i, run in enumerate(runs, 1):
         if words or not run.rows():
             print(f"{i}/{len(runs)}  {run}", file=sys.stderr, flush=True)
-            config = compose("evaluate", [f"run={run}", *run_words(run.config, words), *words])
-            from aigc.lab.tasks import evaluate
-
-            evaluate(config)
+            evaluate(load(run.path), *words)
         print(run, flush=True)
 
 

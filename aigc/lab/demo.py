@@ -2,12 +2,8 @@
 
 import sys
 import time
-from typing import Any
 
-from aigc.lab.conf import compose, run_words
-from aigc.lab.evaluation import evaluate
-from aigc.lab.run import load
-from aigc.lab.training import train
+from aigc.lab.api import evaluate, train
 
 FAMILIES = ("autoregressive", "diffusion", "vae", "gan")
 
@@ -21,22 +17,15 @@ def main(words: list[str]) -> None:
     folders = []
     for i, family in enumerate(FAMILIES, 1):
         note(f"{i}/{len(FAMILIES)}  {family}: train, sample, judge")
-        config = compose("train", [f"model={family}", "study=demo", *words])
-        folders.append(run_and_judge(config))
-    tables, page = compare([str(folder) for folder in folders])
+        run = train(f"model={family}", "study=demo", *words)
+        if not run.dir.rows():
+            evaluate(run)
+        folders.append(str(run.dir))
+    tables, page = compare(folders)
     for table in tables:
         print_table(table)
     note(f"four families trained and judged in {time.perf_counter() - start:.0f} s")
     print(f"the page: {page.resolve()}")
-
-
-def run_and_judge(config: dict[str, Any]) -> Any:
-    """The folder of a run, trained and evaluated unless that is done."""
-    run = train(config)
-    if not run.rows():
-        words = [f"run={run.path}", *run_words(run.config, [])]
-        evaluate(load(run.path), compose("evaluate", words))
-    return run.path
 
 
 def note(text: str) -> None:
