@@ -16,9 +16,6 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     out: list = []
     module = types.ModuleType("IPython.display")
     module.HTML, module.Image, module.display = str, Path, out.append
-    package = types.ModuleType("IPython")
-    package.get_ipython = lambda: None  # matplotlib asks
-    monkeypatch.setitem(sys.modules, "IPython", package)
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     return out
 
