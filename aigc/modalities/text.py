@@ -52,10 +52,7 @@ class TextCodec(Codec):
     def encode(self, raw: Sequence[str]) -> Tensor:
         """Documents to windows `(N, context)`; raises BadInput when there is not one whole
         window."""
-        if self._bpe is None:
-            stream = torch.frombuffer(bytearray("".join(raw).encode()), dtype=torch.uint8).long()
-        else:
-            stream = torch.tensor([i for text in raw for i in self._bpe.encode(text).ids])
+        stream = torch.cat([self.prompt(text) for text in raw])
         windows = len(stream) // self.context
         if not windows:
             raise BadInput(
@@ -63,6 +60,12 @@ class TextCodec(Codec):
                 "give more text or set modality.codec.context"
             )
         return stream[: windows * self.context].view(windows, self.context)
+
+    def prompt(self, text: str) -> Tensor:
+        """The tokens of `text`."""
+        if self._bpe is None:
+            return torch.tensor(list(text.encode()), dtype=torch.long)
+        return torch.tensor(self._bpe.encode(text).ids, dtype=torch.long)
 
     def decode(self, ids: Tensor) -> list[str]:
         """Ids to text; bytes that are not UTF-8 (a window may cut a letter) become U+FFFD."""
