@@ -145,6 +145,8 @@ class GenerativeModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""
         optimizer = self.make_optimizer(decayed(self))
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1.0)
         schedule = {"scheduler": LambdaLR(optimizer, self.lr_at), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -172,10 +174,13 @@ def _leaves(cls: type) -> list[type]:
 
 def decayed(*modules: nn.Module) -> list[dict[str, Any]]:
     """Parameter groups: weight decay for matrices and kernels, none for biases, norms and
-    scales."""
+    scales; a group for every `lr_scale` that a network has written on its parameters."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for p in sorted(parameters, key=lambda p: p.ndim < 2):
+        scale = getattr(p, "lr_scale", 1.0)
+        facts = {"params": [], "lr_scale": scale}
+        if p.ndim < 2:
+            facts["weight_decay"] = 0.0
+        groups.setdefault((p.ndim < 2, scale), facts)["params"].append(p)
+    return list(groups.values())

@@ -68,7 +68,10 @@ class Run:
     def model(self) -> GenerativeModule:
         """The trained model in evaluation mode."""
         space = Space(**_tuples(self.dir.status["space"]))
-        model = build.model(self.config, space)
+        nets = dict(self.config["net"])
+        for role, options in self.dir.status.get("nets", {}).items():
+            nets[role] = {**nets[role], **options}
+        model = build.model({**self.config, "net": nets}, space)
         load_model(model, self.dir / "checkpoints" / "model.safetensors")
         return model.eval().to(self.device)
 
@@ -112,6 +115,15 @@ class Run:
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size, prompts=prompts)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
 
+    def export(self, folder: str | Path) -> Path:
+        """The network and the tokenizer in the format of the library they come from."""
+        nets = [net for net in self.model.children() if hasattr(net, "save_pretrained")]
+        if not nets:
+            raise BadInput("this run's network is of no library's format: net/causal_lm=hf or gpt2")
+        nets[0].save_pretrained(folder)
+        self.codec.export(Path(folder))
+        return Path(folder)
+
     @torch.no_grad()
     def stream(
         self,
@@ -144,7 +156,7 @@ class Run:
         by_name = sampler is None or isinstance(sampler, str)
         strategy = self.sampler(sampler) if by_name else sampler
         if words := getattr(strategy, "words", None):
-            tokens = [self.codec.prompt(w).tolist() if isinstance(w, str) else w for w in words]
+            tokens = [self.codec.words(w) if isinstance(w, str) else w for w in words]
             strategy = replace(strategy, words=tokens)
         if isinstance(getattr(strategy, "draft", None), str):
             strategy = replace(strategy, draft=load(strategy.draft, self.device).model.net)

@@ -55,6 +55,10 @@ class Codec(ABC):
     def render(self, ids: Tensor, folder: Path) -> list[Path]:
         """Write the examples as files that people can look at or listen to; `folder` exists."""
 
+    def export(self, folder: Path) -> None:
+        """Write to `folder` what another library needs to read these ids: nothing, for most."""
+        folder.mkdir(parents=True, exist_ok=True)
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """What `fit` learned, as plain JSON."""

@@ -102,7 +102,7 @@ class PretrainedLM(nn.Module):
     def blueprint(self) -> dict[str, Any]:
         """Options that build this network anew without its origin; the weights come from the
         run."""
-        return {"name": None, "config": self.base.config.to_diff_dict()}
+        return {"name": None, "config": self.base.config.to_dict()}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """A folder that `AutoModelForCausalLM`, or for adapters `peft`, loads."""
@@ -165,7 +165,7 @@ def _load(name: str | None) -> Any:
     if name is None:
         raise BadInput("net.causal_lm needs a name (of the hub, or a folder) or a config")
     try:
-        return AutoModelForCausalLM.from_pretrained(name)
+        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"net.causal_lm.name={name} cannot be loaded: {reason}") from error
@@ -175,10 +175,12 @@ def _fresh(spec: Spec, settings: dict[str, Any]) -> Any:
     """Random weights; the vocabulary and the room for positions come from the data."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    settings = {"vocab_size": spec.vocab, "max_position_embeddings": spec.shape[0], **settings}
-    settings = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None, **settings}
+    none = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     try:
-        config = AutoConfig.for_model(**settings)
+        config = AutoConfig.for_model(**{"vocab_size": spec.vocab, **none, **settings})
+        places = "max_position_embeddings"
+        if not {places, config.attribute_map.get(places)} & set(settings):
+            setattr(config, places, spec.shape[0])
         return AutoModelForCausalLM.from_config(config)
     except (ValueError, TypeError) as error:
         raise BadInput(f"net.causal_lm.config: {str(error).splitlines()[0]}") from error
@@ -190,7 +192,11 @@ def _with_lora(model: Any, rank: int) -> Any:
     except ImportError as error:
         raise BadInput("net.causal_lm.lora needs peft: pip install 'aigc[finetune]'") from error
     adapters = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in model.modules()),
     )
     return get_peft_model(model, adapters)
 

@@ -151,7 +151,8 @@ def test_nothing_follows_the_end():
 
 def family(**settings) -> Autoregressive:
     torch.manual_seed(0)
-    view = Tokens(Space((12,), 7, classes=settings.pop("classes", 0), ordered=False))
+    facts = {name: settings.pop(name) for name in ("classes", "end") if name in settings}
+    view = Tokens(Space((12,), 7, ordered=False, **facts))
     module = Autoregressive(
         causal_lm=lambda spec: CausalTransformer(spec, width=16, depth=2, heads=2),
         view=view,
@@ -216,3 +217,40 @@ def test_the_table_is_a_language_model():
     cache = net.cache(len(ids))
     parts = [net(ids[:, :2], None, cache), net(ids[:, 2:3], None, cache)]
     assert torch.equal(torch.cat(parts, 1), net(ids[:, :3]))
+
+
+def pairs() -> tuple[Autoregressive, torch.Tensor]:
+    """A model of pairs closed by token 6, and examples: prompt, 6, completion, 6, 6 ..."""
+    module = family(end=6)
+    generator = torch.manual_seed(2)
+    x = torch.full((40, 12), 6)
+    for row in x:
+        a, b = torch.randint(1, 4, (2,), generator=generator).tolist()
+        row[:a] = torch.randint(0, 6, (a,), generator=generator)
+        row[a + 1 : a + 1 + b] = torch.randint(0, 6, (b,), generator=generator)
+    return module, x
+
+
+def test_of_a_pair_the_completion_alone_is_learned():
+    module, x = pairs()
+    nats = -module.net(x[:, :-1]).log_softmax(-1).gather(2, x[..., None])[..., 0]
+    wanted, count = torch.zeros(40), 0
+    for i, row in enumerate(x.tolist()):
+        first = row.index(6)
+        second = row.index(6, first + 1)
+        wanted[i] = nats[i, first + 1 : second + 1].sum()
+        count += second - first
+    assert torch.allclose(module.nats(x, None), wanted, atol=1e-4)
+    assert torch.allclose(module.loss(x, None).value, wanted.sum() / count)
+
+
+def test_pairs_are_sampled_after_prompts_of_the_training_data():
+    module, x = pairs()
+    module.observe(x, None)
+    ids, _ = module.sample(50, sampler=Temperature())
+    prompts = {tuple(row[: row.index(6)]) for row in x.tolist()}
+    found = {tuple(row[: row.index(6)]) for row in ids.tolist()}
+    assert found <= prompts and len(found) > 5
+    for row in ids.tolist():  # nothing follows the end of a completion
+        rest = row[row.index(6) + 1 :]
+        assert 6 not in rest or set(rest[rest.index(6) :]) == {6}

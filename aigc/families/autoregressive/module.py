@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
+from aigc.core.spec import completion
 from aigc.families.autoregressive.objective import token_nats
 from aigc.families.autoregressive.processed import Guided
 from aigc.families.autoregressive.sampling import Pick, Request, Search, decode
 from aigc.families.base import ROWS, GenerativeModule, Loss
+
+PROMPTS = 256  # training prompts kept for samples that are given none
 
 
 class Autoregressive(GenerativeModule):
@@ -35,18 +38,32 @@ class Autoregressive(GenerativeModule):
         self.label_dropout = label_dropout
         self.net = causal_lm(with_changes(spec, classes=spec.classes + bool(label_dropout)))
         self.register_buffer("allowed", self.view.allowed, persistent=False)
+        if self.end >= 0:  # beginnings for samples that are given none
+            self.register_buffer("prompts", torch.zeros(PROMPTS, *spec.shape, dtype=torch.long))
+
+    @property
+    def end(self) -> int:
+        """The token that closes a prompt and its completion, -1 where data are whole."""
+        return getattr(self.view, "end", -1)
+
+    def observe(self, ids: Tensor, y: Tensor | None) -> None:
+        """Keep the prompts of some training examples."""
+        if self.end >= 0:
+            index = torch.arange(PROMPTS, device=ids.device) % len(ids)
+            self.prompts.copy_(self.view.encode(ids[index]))
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
-        """Mean nats a token."""
+        """Mean nats a token that is to be predicted."""
         if self.training and self.label_dropout:
             hidden = torch.rand(len(y), device=y.device) < self.label_dropout
             y = y.masked_fill(hidden, self.view.spec.classes)
-        value = token_nats(self.net, x, y, self.allowed).mean()
+        nats = token_nats(self.net, x, y, self.allowed, self.end)
+        value = nats.sum() / completion(x, self.end).sum()
         return Loss(value, {"loss": value.detach()})
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """`-log p(ids | y)`, exact, `(B,)`."""
-        return token_nats(self.net, x, y, self.allowed).sum(1)
+        """`-log p(ids | y)`, or of the completion given its prompt, exact, `(B,)`."""
+        return token_nats(self.net, x, y, self.allowed, self.end).sum(1)
 
     def draw(
         self,
@@ -56,11 +73,16 @@ class Autoregressive(GenerativeModule):
         rng: Rng,
         prompts: Sequence[Tensor] | None = None,
     ) -> Iterator[Tensor]:
-        """Growing sequences that begin with `prompts`, one `(t0,)` a sample.
+        """Growing sequences that begin with `prompts`, one `(t0,)` a sample; where data are pairs
+        and none are given, with those of training examples.
 
         Prompts of one length are decoded together, so that there is no padding to depend on.
         """
         length = self.view.spec.shape[0]
+        if prompts is None and self.end >= 0:
+            rows = self.prompts[rng.categorical(torch.ones(PROMPTS, device=rng.device))]
+            sizes = (rows == self.end).int().argmax(1) + 1
+            prompts = [row[:size] for row, size in zip(rows, sizes.tolist())]
         sizes = [0] * n if prompts is None else [len(prompt) for prompt in prompts]
         if max(sizes) >= length:
             raise BadInput(f"the prompt has {max(sizes)} tokens, the window {length}: no room")
@@ -94,7 +116,7 @@ class Autoregressive(GenerativeModule):
         net, length = self.net, self.view.spec.shape[0]
         if (scale := getattr(sampler, "guidance", 1.0)) != 1.0:
             net = self._guided(scale)
-        request = Request(net, len(rng), length, y, self.allowed, prompt)
+        request = Request(net, len(rng), length, y, self.allowed, prompt, self.end)
         if isinstance(sampler, Search):
             yield from sampler.search(request, rng)
         else:
