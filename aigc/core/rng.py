@@ -21,11 +21,18 @@ class Rng:
     """One stream a row: `index (B,)` holds the numbers of the samples in this batch."""
 
     def __init__(self, seed: int, index: Tensor):
+        self.index = index
         key = _mix(torch.tensor(seed, dtype=torch.int64, device=index.device) * _GAMMA)
         self.state = _mix(key ^ _mix(index.to(torch.int64) * _MIX1 + 1))[:, None]
 
     def __len__(self) -> int:
         return len(self.state)
+
+    def take(self, rows: Tensor) -> "Rng":
+        """The streams of some rows, from where they are."""
+        part = Rng(0, self.index[rows])
+        part.state = self.state[rows]
+        return part
 
     @property
     def device(self) -> torch.device:

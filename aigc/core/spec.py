@@ -13,13 +13,15 @@ class Space:
     """The ids of one example before any view: integers `0 <= ids < levels` in an array of `shape`.
 
     `levels` and `ordered` are tuples for a table, one entry a column. Ordered levels (a pixel, a
-    loudness) may be read as numbers; unordered ones (a letter, a category) may not.
+    loudness) may be read as numbers; unordered ones (a letter, a category) may not. In data of
+    prompts and completions the id `end` closes both (-1: data have no prompts).
     """
 
     shape: tuple[int, ...]
     levels: int | tuple[int, ...]
     classes: int = 0
     ordered: bool | tuple[bool, ...] = True
+    end: int = -1
 
     @property
     def dims(self) -> int:
@@ -50,6 +52,17 @@ class Spec:
     def dims(self) -> int:
         """Number of values in one example."""
         return prod(self.shape)
+
+
+def completion(ids: Tensor, end: int) -> Tensor:
+    """Which ids `(B, T)` are to be predicted: those after the first `end`, up to the second one.
+
+    All are where data have no `end` (-1).
+    """
+    if end < 0:
+        return ids >= 0
+    closed = ids == end
+    return closed.cumsum(1) - closed.long() == 1
 
 
 class Batch(NamedTuple):

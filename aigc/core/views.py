@@ -30,14 +30,15 @@ class Tokens:
     """A sequence of tokens in reading order; channels run fastest, so a pixel's colours stay
     together.
 
-    `allowed` is a `(T, V)` mask where columns differ in their number of levels, else None.
+    `allowed` is a `(T, V)` mask where columns differ in their number of levels, else None; `end`
+    closes prompts and completions (-1: there are none).
     """
 
     def __init__(self, space: Space):
         self.space = space
         levels = _per_position(space.levels, space.dims)
         self.spec = Spec((space.dims,), vocab=max(levels), classes=space.classes)
-        self.allowed = None
+        self.allowed, self.end = None, space.end
         if min(levels) < max(levels):
             self.allowed = torch.arange(max(levels)) < torch.tensor(levels)[:, None]
 

@@ -2,7 +2,8 @@
 alone."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import isabstract
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
@@ -34,8 +35,8 @@ class GenerativeModule(L.LightningModule):
     configuration.
 
     `roles` names the networks that the constructor takes, `needs` the kind of view, `provides`
-    what the trained model can give: `nats`, `samples`, `latents`. `samplers` are the classes
-    that `sample` takes.
+    what the trained model can give: `nats`, `samples`, `latents`, `prompts` (it goes on from
+    one). `samplers` are the classes that `sample` takes.
     """
 
     needs: ClassVar[Literal["tokens", "floats"]] = "floats"
@@ -88,16 +89,20 @@ class GenerativeModule(L.LightningModule):
         sampler: Any = None,
         batch_size: int = 256,
         start: int = 0,
+        prompts: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Samples number `start` to `start + n` of this seed: ids `(n, *shape)` and their labels
         `(n,)`.
 
         Sample `i` depends on `(seed, i)` only. `y` fixes the label; without it labels are drawn.
+        `prompts`, one a sample, are how it begins in the view, where the family `provides` that.
         Raises BadInput for a label out of range or a sampler of another family.
         """
         if not isinstance(sampler, self.samplers):
             allowed = ", ".join(s.__name__ for base in self.samplers for s in _leaves(base))
             raise BadInput(f"{type(sampler).__name__} does not sample a {self.name}: use {allowed}")
+        if prompts is not None and "prompts" not in self.provides:
+            raise BadInput(f"a {self.name} does not go on from a prompt")
         labels = self._labels(n, y, seed, start)
         parts = []
         for low in range(0, n, batch_size):
@@ -108,7 +113,11 @@ class GenerativeModule(L.LightningModule):
             if labels is not None:
                 y_part = labels[low : low + size]
                 y_part = torch.cat([y_part, y_part.new_zeros(rows - size)])
-            *_, x = self.draw(rows, y_part, sampler, Rng(seed, index))
+            given = {}
+            if prompts is not None:
+                part = [prompt.to(self.device) for prompt in prompts[low : low + size]]
+                given["prompts"] = part + part[-1:] * (rows - size)
+            *_, x = self.draw(rows, y_part, sampler, Rng(seed, index), **given)
             parts.append(self.view.decode(x[:size]))
         return torch.cat(parts), labels
 
@@ -136,6 +145,8 @@ class GenerativeModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""
         optimizer = self.make_optimizer(decayed(self))
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1.0)
         schedule = {"scheduler": LambdaLR(optimizer, self.lr_at), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -156,16 +167,20 @@ class GenerativeModule(L.LightningModule):
 
 def _leaves(cls: type) -> list[type]:
     """A class and those derived from it, without bases that cannot be called."""
-    own = [cls] if "__call__" in dir(cls) or "z" in dir(cls) else []
+    can = any(name in dir(cls) for name in ("__call__", "z", "search"))
+    own = [cls] if can and not isabstract(cls) else []
     return own + [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
 
 
 def decayed(*modules: nn.Module) -> list[dict[str, Any]]:
     """Parameter groups: weight decay for matrices and kernels, none for biases, norms and
-    scales."""
+    scales; a group for every `lr_scale` that a network has written on its parameters."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for p in sorted(parameters, key=lambda p: p.ndim < 2):
+        scale = getattr(p, "lr_scale", 1.0)
+        facts = {"params": [], "lr_scale": scale}
+        if p.ndim < 2:
+            facts["weight_decay"] = 0.0
+        groups.setdefault((p.ndim < 2, scale), facts)["params"].append(p)
+    return list(groups.values())

@@ -149,6 +149,16 @@ def model(config: Config, space: Space) -> GenerativeModule:
     return built
 
 
+def blueprints(config: Config, model: GenerativeModule) -> dict[str, Any]:
+    """Options of networks that came from elsewhere, with which a finished run builds them again."""
+    origins = {get_class(config["net"][role]["_target_"]): role for role in type(model).roles}
+    return {
+        origins[type(net)]: net.blueprint()
+        for net in model.children()
+        if type(net) in origins and hasattr(net, "blueprint")
+    }
+
+
 def sampler(node: Config, family: str) -> Any:
     """The sampling strategy, for a model of `family`."""
     check_sampler(node, family)

@@ -24,6 +24,7 @@ from aigc.runs import RunDir, write_atomic
 
 TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
 SHOWN = 64
+CONTINUED = 256  # reference texts that a model goes on from
 
 
 class Judge:
@@ -70,10 +71,11 @@ class Judge:
         """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training
         copies."""
         train, levels = self.ids["train"], self.store.space.levels
+        whole = self.store.space.end < 0  # else likelihoods are of completions given prompts
         marginals, gaussian = Marginals(train, levels), GaussianFit(train, levels)
         sets = {
             "real": (self.ids["validation"][: self.n], None),
-            "marginals": (marginals.sample(self.n), marginals.nats(self.ref)),
+            "marginals": (marginals.sample(self.n), marginals.nats(self.ref) if whole else None),
             "gaussian": (gaussian.sample(self.n), None),
             "copies": (train[: self.n], None),
         }
@@ -118,8 +120,11 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     strategy = build.sampler(node, run.config["model"]["name"])
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, node["name"], seed, n, judge_)
-    evidence = judge_.evidence(samples.ids, nats=likelihood(run, judge_.ref, batch), cost=cost)
+    nats = likelihood(run, judge_.ref, batch)
+    continued = continuations(run, judge_.ref[:CONTINUED], seed, strategy, batch)
+    evidence = judge_.evidence(samples.ids, nats=nats, cost=cost, continued=continued)
     given = "class" if run.dir.status["conditional"] else ""
+    given += "prompt" if run.codec.space.end >= 0 else ""
     rows = judge(evidence, judge_.reference, run.model.likelihood, given, config["metrics"])
     facts = {
         "sampler": _describe(node),
@@ -186,6 +191,20 @@ def likelihood(run: Run, ids: Tensor, batch: int) -> Tensor | None:
         x = model.view.encode(part.to(model.device))
         parts.append(model.nats(x, y).double().cpu())
     return torch.cat(parts)
+
+
+def continuations(
+    run: Run, ids: Tensor, seed: int, strategy: Any, batch: int
+) -> tuple[list[str], list[str]] | None:
+    """What the model writes after the beginnings of texts, and what stands there; None where it
+    takes no prompt."""
+    if "prompts" not in run.model.provides or not hasattr(run.codec, "beginnings"):
+        return None
+    prompts, wanted = run.codec.beginnings(ids)
+    y = run.store.labels("test")
+    y = None if y is None else torch.from_numpy(y[: len(ids)])
+    found = run.sample(len(ids), seed, y, strategy, batch, prompts)
+    return run.codec.endings(found.ids), wanted
 
 
 def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judge_: Judge) -> Path:

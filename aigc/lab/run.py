@@ -1,6 +1,7 @@
 """A finished run as an object: `aigc.load(DIR)`."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ class Run:
     def model(self) -> GenerativeModule:
         """The trained model in evaluation mode."""
         space = Space(**_tuples(self.dir.status["space"]))
-        model = build.model(self.config, space)
+        nets = dict(self.config["net"])
+        for role, options in self.dir.status.get("nets", {}).items():
+            nets[role] = {**nets[role], **options}
+        model = build.model({**self.config, "net": nets}, space)
         load_model(model, self.dir / "checkpoints" / "model.safetensors")
         return model.eval().to(self.device)
 
@@ -99,13 +103,64 @@ class Run:
         y: int | Tensor | None = None,
         sampler: str | Any | None = None,
         batch_size: int = 256,
+        prompt: str | Tensor | Sequence[str | Tensor] | None = None,
     ) -> Samples:
-        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object."""
+        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object.
+
+        `prompt` is how they begin, or one beginning a sample: words, or tokens `(t,)` of the view.
+        """
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
-        strategy = self.sampler(sampler) if sampler is None or isinstance(sampler, str) else sampler
-        ids, labels = self.model.sample(n, y, seed, strategy, batch_size)
+        strategy, prompts = self._strategy(sampler), self._prompts(n, prompt)
+        ids, labels = self.model.sample(n, y, seed, strategy, batch_size, prompts=prompts)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
+
+    def export(self, folder: str | Path) -> Path:
+        """The network and the tokenizer in the format of the library they come from."""
+        nets = [net for net in self.model.children() if hasattr(net, "save_pretrained")]
+        if not nets:
+            raise BadInput("this run's network is of no library's format: net/causal_lm=hf or gpt2")
+        nets[0].save_pretrained(folder)
+        self.codec.export(Path(folder))
+        return Path(folder)
+
+    @torch.no_grad()
+    def stream(
+        self,
+        prompt: str,
+        seed: int = 0,
+        sampler: str | Any | None = None,
+        y: int | None = None,
+    ) -> Iterator[str]:
+        """The text of sample 0, `prompt` included, piece by piece as it is decoded."""
+        if "prompts" not in self.model.provides:
+            raise BadInput(f"a {self.model.name} does not go on from a prompt")
+        shown, (first,) = "", self._prompts(1, prompt)
+        for ids in self.model.states(first, y, seed, self._strategy(sampler)):
+            text = self.codec.decode(ids[None].cpu())[0].rstrip("\ufffd")  # half a letter
+            if text.startswith(shown) and text != shown:
+                yield text[len(shown) :]
+                shown = text
+
+    def _prompts(self, n: int, prompt: Any) -> list[Tensor] | None:
+        if prompt is None:
+            return None
+        one = isinstance(prompt, str) or (isinstance(prompt, Tensor) and prompt.ndim == 1)
+        each = [prompt] * n if one else list(prompt)
+        if len(each) != n:
+            raise BadInput(f"{len(each)} prompts for {n} samples: one for all, or one for each")
+        return [self.codec.prompt(p) if isinstance(p, str) else p.long() for p in each]
+
+    def _strategy(self, sampler: str | Any | None) -> Any:
+        """The sampler; words that it names become tokens, and the folder of a draft its network."""
+        by_name = sampler is None or isinstance(sampler, str)
+        strategy = self.sampler(sampler) if by_name else sampler
+        if words := getattr(strategy, "words", None):
+            tokens = [self.codec.words(w) if isinstance(w, str) else w for w in words]
+            strategy = replace(strategy, words=tokens)
+        if isinstance(getattr(strategy, "draft", None), str):
+            strategy = replace(strategy, draft=load(strategy.draft, self.device).model.net)
+        return strategy
 
 
 def load(folder: str | Path, device: str | None = None) -> Run:

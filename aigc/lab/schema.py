@@ -90,6 +90,8 @@ class Sample:
     seed: int = 0
     y: int | None = None
     batch_size: int = 256
+    prompt: str | None = None
+    stream: bool = False
     out: str | None = None
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING

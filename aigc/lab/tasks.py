@@ -1,5 +1,7 @@
 """The tasks of the command line that take a Hydra configuration; each returns the path to print."""
 
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,16 @@ def sample(config: dict[str, Any]) -> Path:
     build.plugins(config)
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
-    samples = run.sample(
-        n, seed, config["y"], build.sampler(node, run.config["model"]["name"]), config["batch_size"]
-    )
-    label = "" if config["y"] is None else f"-y{config['y']}"
+    y, prompt = config["y"], config["prompt"]
+    strategy = build.sampler(node, run.config["model"]["name"])
+    if config["stream"]:
+        for piece in run.stream(prompt or "", seed, strategy, y):
+            print(piece, end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+    samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt)
+    label = "" if y is None else f"-y{y}"
+    if prompt is not None:
+        label += f"-p{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"
     return samples.save(config["out"] or default)
 

@@ -161,6 +161,8 @@ def finish(
         "examples": log.examples,
         "train_seconds": round(log.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "nets": build.blueprints(config, model),
         "conditional": bool(data.store.space.classes),
         "device": str(trainer.strategy.root_device),
     }

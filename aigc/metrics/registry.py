@@ -19,7 +19,8 @@ class Evidence:
 
     Features are float64 `(n, d)` of one extractor: `gen` of the model, `ref` of the reference
     split, `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference
-    example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes.
+    example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes. `continued` are texts that
+    the model wrote after beginnings of reference examples, and how those do go on.
     """
 
     modality: str
@@ -29,6 +30,7 @@ class Evidence:
     nats: Tensor | None = None
     dims: int = 0
     nbytes: Tensor | None = None
+    continued: tuple[list[str], list[str]] | None = None
     cost: dict[str, float] = field(default_factory=dict)
     _memo: dict[str, Any] = field(default_factory=dict)
 
@@ -70,6 +72,7 @@ class Metric:
     version: int = 1
     spread: bool = False  # whether the sd comes from halves of the examples
     min_n: Callable[[int], int] = lambda d: 2
+    signature: Callable[[Evidence], str] | None = None  # what else must be equal to compare
     about: str = ""
 
 

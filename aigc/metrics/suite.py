@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from aigc.metrics import cost, distance, likelihood, structure  # noqa: F401  (they register)
+from aigc.metrics import cost, distance, likelihood, structure, text  # noqa: F401  (they register)
 from aigc.metrics.registry import METRICS, Evidence, Metric, Undefined, spread_over_halves
 
 Row = dict[str, Any]
@@ -37,6 +37,8 @@ def judge(
             if metric.axis == "likelihood":
                 row["kind"] = kind
             row["protocol"] = _protocol(metric, row, reference, given)
+            if metric.signature and row["status"] == "ok":
+                row["protocol"] += f" {metric.signature(one)}"
             rows.append(row)
     return rows
 

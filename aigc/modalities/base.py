@@ -42,6 +42,10 @@ class Codec(ABC):
         """Ids to `(B, d)`: the default space of the distance metrics."""
         return self.field(ids).flatten(1)
 
+    def prompt(self, text: str) -> Tensor:
+        """The first ids `(t,)` of an example that begins with `text`; BadInput where none can."""
+        raise BadInput(f"{self.modality} does not begin with words: give the prompt as ids")
+
     def nbytes(self, ids: Tensor) -> Tensor | None:
         """Bytes of raw text in each example `(B,)`; None where likelihood is counted per
         dimension."""
@@ -50,6 +54,10 @@ class Codec(ABC):
     @abstractmethod
     def render(self, ids: Tensor, folder: Path) -> list[Path]:
         """Write the examples as files that people can look at or listen to; `folder` exists."""
+
+    def export(self, folder: Path) -> None:
+        """Write to `folder` what another library needs to read these ids: nothing, for most."""
+        folder.mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

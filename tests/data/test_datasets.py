@@ -89,6 +89,14 @@ def test_own_folders_and_files(tmp_path: Path):
 
     (tmp_path / "a.txt").write_text("hello")
     assert sets["text"].load(path=str(tmp_path / "a.txt")).parts["train"] == ["hello"]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text(split)
+        (tmp_path / f"{split}.jsonl").write_text('{"prompt": "a", "completion": "' + split + '"}\n')
+    parts = sets["text"].load(path=str(tmp_path)).parts
+    assert parts == {"train": ["train"], "test": ["test"]}  # a.txt is not a split
+    parts = sets["pairs"].load(path=str(tmp_path)).parts
+    assert parts == {"train": [("a", "train")], "test": [("a", "test")]}
+    assert sets["pairs"].load(path=str(tmp_path / "test.jsonl")).parts["train"] == [("a", "test")]
     (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n")
     source = sets["csv"].load(path=str(tmp_path / "t.csv"), target="b")
     assert source.labels["train"].tolist() == [0, 1]  # the row without label is dropped
@@ -96,7 +104,7 @@ def test_own_folders_and_files(tmp_path: Path):
         sets["csv"].load(path=str(tmp_path / "t.csv"), target="c")
 
 
-@pytest.mark.parametrize("name", ["image_folder", "audio_folder", "text", "csv"])
+@pytest.mark.parametrize("name", ["image_folder", "audio_folder", "text", "csv", "pairs"])
 def test_own_sets_need_a_path_that_exists(name: str):
     with pytest.raises(BadInput, match=r"needs dataset\.path"):
         all_datasets()[name].load()
@@ -118,6 +126,11 @@ def test_broken_files_are_named(tmp_path: Path):
         read_csv(file("long.csv", b"a,b\n1,2\n1,2,3\n"))
     with pytest.raises(BadInput, match=r"short\.csv:2: 1 fields, but the header has 2"):
         read_csv(file("short.csv", b"a,b\n1\n1,2\n"))
+    pairs = all_datasets()["pairs"].load
+    with pytest.raises(BadInput, match=r"p\.jsonl:2: KeyError: 'completion'"):
+        pairs(path=str(file("p.jsonl", b'{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')))
+    with pytest.raises(BadInput, match=r"q\.jsonl:1: TypeError: .* should be texts"):
+        pairs(path=str(file("q.jsonl", b'{"prompt": 1, "completion": "b"}')))
     with pytest.raises(BadInput, match="no rows"):
         read_csv(file("head.csv", b"a,b\n"))
     with pytest.raises(BadInput, match=r"x\.png cannot be read as a picture"):

@@ -6,6 +6,7 @@ from aigc.core.errors import BadInput
 from aigc.data.datasets import DATASETS, Source, data_root, dataset, locate, missing
 from aigc.data.files import download, own_path, read_text
 
+SPLITS = ("train", "validation", "test")
 _SHAKESPEARE_SHA = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 _SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -57,11 +58,15 @@ def wikitext2_valid() -> Source:
 
 @dataset("text", kind="own", licence="yours")
 def text(path: str | None = None) -> Source:
-    """Any UTF-8 text file, or a folder of .txt files (`dataset.path=FILE`)."""
+    """Any UTF-8 text file, or a folder: of train.txt, validation.txt and test.txt, or of any .txt
+    files."""
     root = own_path(path, "text")
     files = sorted(root.rglob("*.txt")) if root.is_dir() else [root]
     if not files:
         raise BadInput(f"{root} holds no .txt file")
+    splits = {f.stem: f for f in files if f.parent == root and f.stem in SPLITS}
+    if "train" in splits:
+        return Source({split: [read_text(file)] for split, file in splits.items()})
     return Source({"train": [read_text(file) for file in files]})
 
 
