@@ -21,6 +21,7 @@ class Rng:
     """One stream a row: `index (B,)` holds the numbers of the samples in this batch."""
 
     def __init__(self, seed: int, index: Tensor):
+        self.index = index
         key = _mix(torch.tensor(seed, dtype=torch.int64, device=index.device) * _GAMMA)
         self.state = _mix(key ^ _mix(index.to(torch.int64) * _MIX1 + 1))[:, None]
 

@@ -150,9 +150,15 @@ def model(config: Config, space: Space) -> GenerativeModule:
 
 
 def sampler(node: Config, family: str) -> Any:
-    """The sampling strategy, for a model of `family`."""
+    """The sampling strategy, for a model of `family`; a `guide` is the folder of a run, whose model
+    the strategy gets."""
     check_sampler(node, family)
-    return make(node, "sampler")
+    if not node.get("guide"):
+        return make(node, "sampler")
+    from aigc.lab.run import load  # a run builds samplers, a sampler may hold a run's model
+
+    plain = {key: value for key, value in node.items() if key != "guide"}
+    return make(plain, "sampler", guide=load(node["guide"]).model)
 
 
 def lr_schedule(config: Config) -> Callable[[int], float]:

@@ -17,6 +17,7 @@ from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.conf import conf_dir, samplers_of
+from aigc.lab.editing import edited
 from aigc.modalities.base import Codec
 from aigc.runs import RunDir
 
@@ -92,6 +93,13 @@ class Run:
         both.sampler = OmegaConf.load(file)
         return {**OmegaConf.to_container(both.sampler, resolve=True), **options}
 
+    def edit_node(self, name: str) -> dict[str, Any]:
+        """The configuration of an edit by its name."""
+        file = conf_dir() / "edit" / f"{name}.yaml"
+        if not file.is_file():
+            raise unknown("edit", name, [f.stem for f in file.parent.glob("*.yaml")])
+        return OmegaConf.to_container(OmegaConf.load(file))
+
     def sample(
         self,
         n: int,
@@ -99,11 +107,18 @@ class Run:
         y: int | Tensor | None = None,
         sampler: str | Any | None = None,
         batch_size: int = 256,
+        edit: str | dict[str, Any] | None = None,
+        **options: Any,
     ) -> Samples:
-        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object."""
+        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object;
+        `edit` (`inpaint`, `sdedit`, `interpolate`, with `options`) starts from given data."""
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
         strategy = self.sampler(sampler) if sampler is None or isinstance(sampler, str) else sampler
+        if edit:
+            strategy, y = edited(self, edit, options, strategy, n, y)
+        elif options:
+            raise BadInput(f"{', '.join(options)}: options of an edit, and none is chosen")
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
 

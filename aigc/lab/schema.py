@@ -91,6 +91,7 @@ class Sample:
     y: int | None = None
     batch_size: int = 256
     out: str | None = None
+    edit: dict[str, Any] | None = None
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
     plugins: list[str] = field(default_factory=list)

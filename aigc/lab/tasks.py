@@ -19,10 +19,10 @@ def sample(config: dict[str, Any]) -> Path:
     build.plugins(config)
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
-    samples = run.sample(
-        n, seed, config["y"], build.sampler(node, run.config["model"]["name"]), config["batch_size"]
-    )
+    strategy, edit = build.sampler(node, run.config["model"]["name"]), config["edit"]
+    samples = run.sample(n, seed, config["y"], strategy, config["batch_size"], edit)
     label = "" if config["y"] is None else f"-y{config['y']}"
+    label += f"-{edit['name']}" if edit else ""
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"
     return samples.save(config["out"] or default)
 
