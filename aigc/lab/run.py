@@ -122,6 +122,12 @@ class Run:
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
 
+    def export(self, folder: str | Path) -> Path:
+        """Write a folder that diffusers' `DDPMPipeline` and `DDIMPipeline` load; see lab/export."""
+        from aigc.lab.export import to_pipeline
+
+        return to_pipeline(self, folder)
+
 
 def load(folder: str | Path, device: str | None = None) -> Run:
     """Open the folder of a finished run; raises NotARun otherwise."""
