@@ -11,8 +11,10 @@ from aigc.core.spec import Space
 from aigc.core.views import Grid, Tokens
 from aigc.data.sets.law import entropy_rate, stationary_law
 from aigc.families.autoregressive.objective import token_nats
-from aigc.families.diffusion.objective import Cosine, Linear, bound, expand, loss
+from aigc.families.diffusion.objective import Objective, bound
+from aigc.families.diffusion.predictions import PREDICTIONS
 from aigc.families.diffusion.sampling import DDIM, Ancestral, Heun
+from aigc.families.diffusion.schedules import Cosine, Linear, expand
 from aigc.families.vae.objective import importance_bound, kl_to_prior, log_normal, reparameterize
 from aigc.lab.conf import compose
 from aigc.lab.run import load
@@ -121,7 +123,8 @@ def test_the_loss_of_a_perfect_network_is_the_conditional_variance(predict: str)
         return {"eps": eps, "x0": torch.zeros_like(x_t), "v": alpha * eps}[predict]
 
     torch.manual_seed(0)
-    assert loss(net, torch.zeros(256, 3), None, schedule, predict) < 1e-8
+    objective = Objective(schedule, PREDICTIONS[predict]())
+    assert objective.loss(net, torch.zeros(256, 3), None) < 1e-8
 
 
 def test_token_likelihood_sums_to_one():

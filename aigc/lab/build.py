@@ -26,6 +26,10 @@ from aigc.modalities.base import Codec
 Config = Mapping[str, Any]
 
 
+# Settings of a sampler that name a run, and what of its model the sampler gets.
+RUNS = {"guide": lambda model: model, "draft": lambda model: model.net}
+
+
 def plugins(config: Config) -> None:
     """Import the user's modules, which register what they define; the current folder counts."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -160,9 +164,15 @@ def blueprints(config: Config, model: GenerativeModule) -> dict[str, Any]:
 
 
 def sampler(node: Config, family: str) -> Any:
-    """The sampling strategy, for a model of `family`."""
+    """The sampling strategy, for a model of `family`; it gets the model of a run that it names."""
     check_sampler(node, family)
-    return make(node, "sampler")
+    named = {key: node[key] for key in RUNS if node.get(key)}
+    if not named:
+        return make(node, "sampler")
+    from aigc.lab.run import load  # a run builds samplers, a sampler may hold a run's model
+
+    held = {key: RUNS[key](load(folder).model) for key, folder in named.items()}
+    return make({k: v for k, v in node.items() if k not in held}, "sampler", **held)
 
 
 def lr_schedule(config: Config) -> Callable[[int], float]:

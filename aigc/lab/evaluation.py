@@ -142,9 +142,10 @@ def timed_samples(
     run: Run, n: int, seed: int, strategy: Any, batch: int
 ) -> tuple[Samples, dict[str, float]]:
     """Samples, and what they cost: evaluations by a hook, examples a second after a warm-up."""
-    calls = count_calls(run.model.sampled_net)
+    guide = getattr(strategy, "guide", None)
+    calls = [count_calls(m.sampled_net) for m in (run.model, guide) if m is not None]
     run.sample(1, seed, sampler=strategy, batch_size=1)  # also warms up
-    nfe = calls.stop()
+    nfe = sum(c.stop() for c in calls)
     start = time.perf_counter()
     samples = run.sample(n, seed, sampler=strategy, batch_size=batch)
     seconds = time.perf_counter() - start
@@ -220,8 +221,9 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
 
 
 def _describe(node: dict[str, Any]) -> str:
-    """`ddim steps=50 eta=0.0`."""
-    fields = [f"{k}={v}" for k, v in node.items() if k not in ("name", "_target_", "families")]
+    """`ddim steps=50 eta=0.0`; what is null is off and left out."""
+    hidden = ("name", "_target_", "families")
+    fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]
     return " ".join([node["name"], *fields])
 
 

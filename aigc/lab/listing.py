@@ -54,7 +54,7 @@ def samplers() -> tuple[list[str], list[list[str]]]:
     rows = []
     for file, node in _nodes("sampler"):
         numbers = {k: v for k, v in node.items() if k not in ("name", "_target_", "families")}
-        settings = ", ".join(f"{k}={v}" for k, v in numbers.items())
+        settings = ", ".join(k if v is None else f"{k}={v}" for k, v in numbers.items())
         rows.append([file.stem, ", ".join(node["families"]), settings])
     return ["sampler", "family", "settings"], sorted(rows, key=lambda row: row[1])
 

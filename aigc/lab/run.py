@@ -1,7 +1,7 @@
 """A finished run as an object: `aigc.load(DIR)`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from aigc.core.errors import BadInput, unknown
 from aigc.core.spec import Space
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
-from aigc.lab import build
+from aigc.lab import build, request
 from aigc.lab.conf import conf_dir, samplers_of
+from aigc.lab.editing import edited
+from aigc.lab.request import Prompt
 from aigc.modalities.base import Codec
 from aigc.runs import RunDir
 
@@ -96,6 +98,13 @@ class Run:
         both.sampler = OmegaConf.load(file)
         return {**OmegaConf.to_container(both.sampler, resolve=True), **options}
 
+    def edit_node(self, name: str) -> dict[str, Any]:
+        """The configuration of an edit by its name."""
+        file = conf_dir() / "edit" / f"{name}.yaml"
+        if not file.is_file():
+            raise unknown("edit", name, [f.stem for f in file.parent.glob("*.yaml")])
+        return OmegaConf.to_container(OmegaConf.load(file))
+
     def sample(
         self,
         n: int,
@@ -103,26 +112,24 @@ class Run:
         y: int | Tensor | None = None,
         sampler: str | Any | None = None,
         batch_size: int = 256,
-        prompt: str | Tensor | Sequence[str | Tensor] | None = None,
+        prompt: Prompt | None = None,
+        edit: str | dict[str, Any] | None = None,
+        **options: Any,
     ) -> Samples:
         """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object.
 
         `prompt` is how they begin, or one beginning a sample: words, or tokens `(t,)` of the view.
+        `edit` (`inpaint`, `sdedit`, `interpolate`, with `options`) starts from given data.
         """
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
-        strategy, prompts = self._strategy(sampler), self._prompts(n, prompt)
+        strategy, prompts = request.strategy(self, sampler), request.prompts(self, n, prompt)
+        if edit:
+            strategy, y = edited(self, edit, options, strategy, n, y)
+        elif options:
+            raise BadInput(f"{', '.join(options)}: options of an edit, and none is chosen")
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size, prompts=prompts)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
-
-    def export(self, folder: str | Path) -> Path:
-        """The network and the tokenizer in the format of the library they come from."""
-        nets = [net for net in self.model.children() if hasattr(net, "save_pretrained")]
-        if not nets:
-            raise BadInput("this run's network is of no library's format: net/causal_lm=hf or gpt2")
-        nets[0].save_pretrained(folder)
-        self.codec.export(Path(folder))
-        return Path(folder)
 
     @torch.no_grad()
     def stream(
@@ -135,32 +142,18 @@ class Run:
         """The text of sample 0, `prompt` included, piece by piece as it is decoded."""
         if "prompts" not in self.model.provides:
             raise BadInput(f"a {self.model.name} does not go on from a prompt")
-        shown, (first,) = "", self._prompts(1, prompt)
-        for ids in self.model.states(first, y, seed, self._strategy(sampler)):
+        shown, (first,) = "", request.prompts(self, 1, prompt)
+        for ids in self.model.states(first, y, seed, request.strategy(self, sampler)):
             text = self.codec.decode(ids[None].cpu())[0].rstrip("\ufffd")  # half a letter
             if text.startswith(shown) and text != shown:
                 yield text[len(shown) :]
                 shown = text
 
-    def _prompts(self, n: int, prompt: Any) -> list[Tensor] | None:
-        if prompt is None:
-            return None
-        one = isinstance(prompt, str) or (isinstance(prompt, Tensor) and prompt.ndim == 1)
-        each = [prompt] * n if one else list(prompt)
-        if len(each) != n:
-            raise BadInput(f"{len(each)} prompts for {n} samples: one for all, or one for each")
-        return [self.codec.prompt(p) if isinstance(p, str) else p.long() for p in each]
+    def export(self, folder: str | Path) -> Path:
+        """Write a folder that the library which the network comes from loads; see lab/export."""
+        from aigc.lab.export import export
 
-    def _strategy(self, sampler: str | Any | None) -> Any:
-        """The sampler; words that it names become tokens, and the folder of a draft its network."""
-        by_name = sampler is None or isinstance(sampler, str)
-        strategy = self.sampler(sampler) if by_name else sampler
-        if words := getattr(strategy, "words", None):
-            tokens = [self.codec.words(w) if isinstance(w, str) else w for w in words]
-            strategy = replace(strategy, words=tokens)
-        if isinstance(getattr(strategy, "draft", None), str):
-            strategy = replace(strategy, draft=load(strategy.draft, self.device).model.net)
-        return strategy
+        return export(self, folder)
 
 
 def load(folder: str | Path, device: str | None = None) -> Run:

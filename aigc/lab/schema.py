@@ -93,6 +93,7 @@ class Sample:
     prompt: str | None = None
     stream: bool = False
     out: str | None = None
+    edit: dict[str, Any] | None = None
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
     plugins: list[str] = field(default_factory=list)

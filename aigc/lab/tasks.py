@@ -21,14 +21,15 @@ def sample(config: dict[str, Any]) -> Path:
     build.plugins(config)
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
-    y, prompt = config["y"], config["prompt"]
+    y, prompt, edit = config["y"], config["prompt"], config["edit"]
     strategy = build.sampler(node, run.config["model"]["name"])
     if config["stream"]:
         for piece in run.stream(prompt or "", seed, strategy, y):
             print(piece, end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-    samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt)
+    samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt, edit)
     label = "" if y is None else f"-y{y}"
+    label += f"-{edit['name']}" if edit else ""
     if prompt is not None:
         label += f"-p{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"

@@ -60,7 +60,7 @@ class TimeEmbedding(nn.Module):
 
 
 class ClassEmbedding(nn.Module):
-    """Label to `(B, width)`; zero without labels, and for `y=None`."""
+    """Label to `(B, width)`; zero without labels, for `y=None` and for a label of -1."""
 
     def __init__(self, classes: int, width: int):
         super().__init__()
@@ -71,7 +71,7 @@ class ClassEmbedding(nn.Module):
         """`y (B,)`; `like` gives batch size and device when there is no label."""
         if self.table is None or y is None:
             return like.new_zeros(len(like), self.width)
-        return self.table(y)
+        return self.table(y.clamp(min=0)) * (y >= 0)[:, None]
 
 
 class ResBlock(nn.Module):

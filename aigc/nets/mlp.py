@@ -39,18 +39,26 @@ class MLP(nn.Module):
 
 
 class MLPDenoiser(nn.Module):
-    """Denoiser role: `(x, t, y) -> like x`."""
+    """Denoiser role: `(x, t, y) -> like x`, or `(B, outputs * C, *S)`."""
 
-    def __init__(self, spec: Spec, width: int = 256, depth: int = 3, dropout: float = 0.0):
+    def __init__(
+        self,
+        spec: Spec,
+        width: int = 256,
+        depth: int = 3,
+        dropout: float = 0.0,
+        outputs: int = 1,
+    ):
         super().__init__()
         self.time = TimeEmbedding(width)
         self.label = ClassEmbedding(spec.classes, width)
-        self.net = MLP(spec.dims, spec.dims, width, depth, dropout)
+        self.shape = (outputs * spec.shape[0], *spec.shape[1:])
+        self.net = MLP(spec.dims, prod(self.shape), width, depth, dropout)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, *shape)`, `t (B,)` in [0, 1], `y (B,)`."""
         emb = self.time(t) + self.label(y, x.flatten(1))
-        return self.net(x.flatten(1), emb).view(x.shape)
+        return self.net(x.flatten(1), emb).view(len(x), *self.shape)
 
 
 class MLPEncoder(nn.Module):

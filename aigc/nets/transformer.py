@@ -177,7 +177,10 @@ class CausalTransformer(nn.Module):
 
 
 class TransformerDenoiser(nn.Module):
-    """Denoiser role: every position (or `patch` of positions along each axis) is a token."""
+    """Denoiser role: every position (or `patch` of positions along each axis) is a token.
+
+    With `outputs=2` it emits `(B, 2 C, *S)`.
+    """
 
     def __init__(
         self,
@@ -187,6 +190,7 @@ class TransformerDenoiser(nn.Module):
         heads: int | None = None,
         patch: int = 1,
         dropout: float = 0.0,
+        outputs: int = 1,
     ):
         super().__init__()
         heads = heads or max(1, width // 32)
@@ -196,7 +200,8 @@ class TransformerDenoiser(nn.Module):
         inside = channels * self.patch ** len(size)
         rotary = Rotary(prod(side // self.patch for side in size), width // heads)
         self.time, self.label = TimeEmbedding(width), ClassEmbedding(spec.classes, width)
-        self.inp, self.out = nn.Linear(inside, width), nn.Linear(width, inside)
+        self.out_shape = (outputs * spec.shape[0], *spec.shape[1:])
+        self.inp, self.out = nn.Linear(inside, width), nn.Linear(width, outputs * inside)
         self.place = nn.Parameter(0.02 * torch.randn(rotary.cos.shape[0], width))
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, False, dropout, cond=width) for _ in range(depth)
@@ -211,7 +216,7 @@ class TransformerDenoiser(nn.Module):
         h = self.inp(self._patches(x.view(len(x), *self.shape))) + self.place
         for block in self.blocks:
             h = block(h, cond)
-        return self._unpatch(self.out(self.norm(h))).view(x.shape)
+        return self._unpatch(self.out(self.norm(h))).view(len(x), *self.out_shape)
 
     def _patches(self, x: Tensor) -> Tensor:
         """`(B, C, *S)` to `(B, positions, C * patch**rank)`."""
@@ -224,9 +229,9 @@ class TransformerDenoiser(nn.Module):
     def _unpatch(self, h: Tensor) -> Tensor:
         rank = len(self.shape) - 1
         coarse = [side // self.patch for side in self.shape[1:]]
-        h = h.unflatten(1, coarse).unflatten(-1, (self.shape[0], *[self.patch] * rank))
+        h = h.unflatten(1, coarse).unflatten(-1, (-1, *[self.patch] * rank))
         order = [1 + rank] + [a for i in range(rank) for a in (1 + i, 2 + rank + i)]
-        return h.permute(0, *order).reshape(len(h), *self.shape)
+        return h.permute(0, *order).reshape(len(h), -1, *self.shape[1:])
 
 
 def _init(module: nn.Module) -> None:

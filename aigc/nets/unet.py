@@ -24,7 +24,8 @@ class UNet(nn.Module):
     """Denoiser role: `(x, t, y) -> like x` (Ronneberger et al. 2015, Ho et al. 2020).
 
     `mults` are the channel factors from fine to coarse, at most as many as the size allows;
-    attention runs where a map has at most `attend` positions.
+    attention runs where a map has at most `attend` positions. With `outputs=2` it emits two maps
+    for each channel, `(B, 2 C, *S)`, the first of all channels before the second.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class UNet(nn.Module):
         mults: tuple[int, ...] = (1, 2, 4),
         attend: int = 64,
         dropout: float = 0.0,
+        outputs: int = 1,
     ):
         super().__init__()
         stride, kernel = strides(spec.shape[1:])
@@ -71,7 +73,7 @@ class UNet(nn.Module):
             if i:
                 self.grow.append(conv(rank, c, c, kernel))
         self.norm = norm(c)
-        self.out = zero(conv(rank, c, spec.shape[0], kernel))
+        self.out = zero(conv(rank, c, outputs * spec.shape[0], kernel))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `t (B,)` in [0, 1], `y (B,)`."""

@@ -23,8 +23,7 @@ class Speculative(Search):
     """Draws of the model itself, `ahead` tokens proposed by `draft` at a time (Leviathan et al.
     2023; Chen et al. 2023).
 
-    `draft` is a CausalLM, or the folder of a run on the same tokens. It changes the speed, never
-    the law.
+    `draft` is a CausalLM on the same tokens. It changes the speed, never the law.
     """
 
     draft: Any = None

@@ -1,125 +1,126 @@
-"""Denoising diffusion: noise schedules, what the network predicts, the loss and the bound.
+"""Denoising diffusion: the loss, its weightings and the variational bound.
 
-Notation of Ho et al. 2020 ("DDPM") and Kingma et al. 2021 ("VDM"): `x_t = alpha x_0 + sigma eps`
-with `alpha**2 + sigma**2 = 1`, time `t` in [0, 1], `SNR = alpha**2 / sigma**2`.
+Notation of Ho et al. 2020 ("DDPM") and Kingma et al. 2021 ("VDM"): `x_t = alpha x_0 + sigma
+eps`, time `t` in [0, 1], `SNR = alpha**2 / sigma**2`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from math import cos, pi
+from math import log
 
 import torch
 from torch import Tensor
 
+from aigc.families.diffusion.predictions import V
+from aigc.families.diffusion.schedules import Schedule, expand
 from aigc.families.likelihoods import discretized_gaussian
 
 Net = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x_t, t) -> estimate of x_0
 
+# Weight of a squared error of the output, given the SNR and `c_out**2`.
+WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "simple": lambda snr, c2: torch.ones_like(snr),
+    "min_snr": lambda snr, c2: snr.clamp(max=5) * c2,  # Hang et al. 2023, gamma = 5
+    "p2": lambda snr, c2: snr / (1 + snr) * c2,  # Choi et al. 2022, gamma = k = 1, of eps
+}
+
 
 @dataclass(frozen=True)
-class Schedule:
-    """A discrete chain of `steps` betas, as `(alpha, sigma)` at any `t` in [0, 1].
+class Objective:
+    """A path, what the network says along it, and how errors are weighted.
 
-    At `t = k / steps` the values are those of step `k` exactly; between, `log alpha` is
-    interpolated.
+    With a `learned` variance the network's output has twice the channels, and the loss is
+    L_hybrid.
     """
 
-    steps: int = 1000
+    schedule: Schedule
+    predict: object = V()
+    weight: str = "simple"
+    learned: bool = False
 
-    def betas(self) -> Tensor:
-        """The variances `(steps,)`, float64."""
-        raise NotImplementedError
+    def loss(self, net: Net, x_0: Tensor, y: Tensor | None) -> Tensor:
+        """Weighted mean squared error of the prediction (DDPM's L_simple, eq. 14, where weights
+        are one).
 
-    @cached_property
-    def log_alpha(self) -> Tensor:
-        """`log alpha` at `t = 0, 1/steps, ..., 1`, float64."""
-        return torch.cat([torch.zeros(1), 0.5 * torch.log1p(-self.betas()).cumsum(0)])
+        Times are stratified over the batch, which leaves the mean and lowers the variance (VDM,
+        appendix I).
+        """
+        offset = torch.rand(1, device=x_0.device)
+        u = (offset + torch.arange(len(x_0), device=x_0.device) / len(x_0)) % 1
+        t = self.schedule.times(u)
+        alpha, sigma = self.schedule(t)
+        eps = torch.randn_like(x_0)
+        x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
+        out, fraction = self._output(net, x_t, t, y)
+        wanted = self.predict.target(x_0, eps, self.schedule, t)
+        c_out = self.predict.coefficients(self.schedule, t)[1]
+        weight = WEIGHTS[self.weight]((alpha / sigma) ** 2, c_out**2)
+        value = (expand(weight, x_0) * (out - wanted).square()).mean()
+        if self.learned:
+            x0 = self._x0(out.detach(), x_t, t)
+            value = value + self._variational(x_0, x0, fraction, t)
+        return value
 
-    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`alpha, sigma` of times `t (B,)`, float64 `(B,)`."""
-        table = self.log_alpha.to(t.device)
-        place = t.double() * self.steps
-        # A time like 3/1000 is not exact in floats; a place this close to a node is that node.
-        place = torch.where((place - place.round()).abs() < 1e-3, place.round(), place)
-        low = place.floor().long().clamp(0, self.steps - 1)
-        part = place - low
-        log_alpha = table[low] * (1 - part) + table[low + 1] * part
-        return log_alpha.exp(), (-torch.expm1(2 * log_alpha)).sqrt()
+    def denoise(self, net: Net, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The estimate of `x_0` and, in units of `[log posterior, log forward]` variance, the
+        learned one (0 where it is not learned)."""
+        out, fraction = self._output(net, x_t, t, y)
+        return self._x0(out, x_t, t), fraction
 
+    def _output(self, net: Net, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        scaled = getattr(self.predict, "scaled", None)
+        out = net(scaled(x_t, self.schedule, t) if scaled else x_t, t.to(x_t.dtype), y)
+        if not self.learned:
+            return out, x_t.new_zeros(())
+        out, fraction = out.chunk(2, dim=1)
+        return out, (fraction + 1) / 2  # Nichol & Dhariwal 2021, eq. 15
 
-@dataclass(frozen=True)
-class Linear(Schedule):
-    """Betas from 1e-4 to 0.02 (Ho et al. 2020), scaled so that fewer steps end at the same
-    noise."""
+    def _x0(self, out: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        c_skip, c_out = self.predict.coefficients(self.schedule, t)
+        return expand(c_skip, x_t) * x_t + expand(c_out, x_t) * out
 
-    start: float = 1e-4
-    end: float = 0.02
-
-    def betas(self) -> Tensor:
-        """The variances."""
-        scale = 1000 / self.steps
-        return torch.linspace(
-            self.start * scale, min(self.end * scale, 0.999), self.steps, dtype=torch.float64
-        )
-
-
-@dataclass(frozen=True)
-class Cosine(Schedule):
-    """`alpha_bar(t)` proportional to `cos((t + s) / (1 + s) pi / 2)**2` (Nichol & Dhariwal 2021,
-    eq. 17)."""
-
-    s: float = 0.008
-
-    def betas(self) -> Tensor:
-        """The variances, clipped at 0.999 as in the paper."""
-        bar = [
-            cos((k / self.steps + self.s) / (1 + self.s) * pi / 2) ** 2
-            for k in range(self.steps + 1)
-        ]
-        bar = torch.tensor(bar, dtype=torch.float64)
-        return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
+    def _variational(self, x_0: Tensor, x0: Tensor, fraction: Tensor, t: Tensor) -> Tensor:
+        """0.001 of the chain's bound in bits per dimension (Nichol & Dhariwal 2021, eq. 16)."""
+        s = (t.double() - 1 / self.schedule.steps).clamp(min=0)
+        kl = gaussian_kl(x_0, x0, fraction, self.schedule, t, s)
+        inner = expand((s > 0.5 / self.schedule.steps).double(), x_0)  # L_0 has no such KL
+        return 0.001 * self.schedule.steps / log(2) * (inner * kl).mean()
 
 
-def expand(a: Tensor, like: Tensor) -> Tensor:
-    """`(B,)` to `(B, 1, ...)` in the type of `like`."""
-    return a.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
-
-
-def to_x0(out: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, predict: str) -> Tensor:
-    """The estimate of `x_0` in a network output; `alpha`, `sigma (B,)`."""
-    a, s = expand(alpha, x_t), expand(sigma, x_t)
-    if predict == "x0":
-        return out
-    if predict == "v":  # v = alpha eps - sigma x_0 (Salimans & Ho 2022)
-        return a * x_t - s * out
-    return (x_t - s * out) / a.clamp(min=1e-4)
-
-
-def target(x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor, predict: str) -> Tensor:
-    """What the network should say."""
-    a, s = expand(alpha, x_0), expand(sigma, x_0)
-    return {"x0": x_0, "v": a * eps - s * x_0, "eps": eps}[predict]
-
-
-def loss(
-    net: Net, x_0: Tensor, y: Tensor | None, schedule: Schedule, predict: str = "eps"
+def gaussian_kl(
+    x_0: Tensor, x0: Tensor, fraction: Tensor, schedule: Schedule, t: Tensor, s: Tensor
 ) -> Tensor:
-    """Mean squared error of the prediction at a uniform time (DDPM's L_simple, eq. 14).
+    """KL of `q(x_s | x_t, x_0)` from the model's Gaussian at `x0`, elementwise nats, float64.
 
-    Times are stratified over the batch, which leaves the mean and lowers the variance (VDM,
-    appendix I).
+    The model's variance is the posterior's times `(sigma_t / sigma_s)**(2 fraction)`: the
+    posterior's own at 0, the forward step's at 1. At 0 it is `(SNR(s) - SNR(t)) / 2 (x_0 -
+    x0)**2` (VDM, eq. 13).
     """
-    offset = torch.rand(1, device=x_0.device)
-    u = (offset + torch.arange(len(x_0), device=x_0.device) / len(x_0)) % 1
-    t = (u * schedule.steps).floor().add(1) / schedule.steps
-    alpha, sigma = schedule(t)
-    eps = torch.randn_like(x_0)
-    x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
-    wanted = target(x_0, eps, alpha, sigma, predict)
-    return (net(x_t, t, y) - wanted).square().mean()
+    (alpha, sigma), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    sigma_s = sigma_s.clamp(min=1e-9)
+    gain = (alpha_s / sigma_s) ** 2 - (alpha / sigma) ** 2
+    log_ratio = 2 * fraction.double() * expand((sigma / sigma_s).log(), x_0.double())
+    error = expand(gain, x_0.double()) * (x_0 - x0).double().square()
+    return 0.5 * (log_ratio + torch.exp(-log_ratio) * (1 + error) - 1)
+
+
+class Denoiser:
+    """`(x_t, t) -> x_0`; `full` gives the learned fraction of the variance besides."""
+
+    def __init__(self, full: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
+        self.full = full
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.full(x_t, t)[0]
+
+
+def full(denoise: Denoise, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Estimate and fraction of any denoiser; a plain function has posterior variances."""
+    if isinstance(denoise, Denoiser):
+        return denoise.full(x_t, t)
+    return denoise(x_t, t), x_t.new_zeros(())
 
 
 def bound(
@@ -134,8 +135,8 @@ def bound(
     """The variational bound on `-log p(x_0)` in nats of the discretised data, `(B,)` (DDPM eq.
     5).
 
-    `L_T + sum_k L_k + L_0` with posterior variances: `L_k = (SNR(s) - SNR(t)) / 2 |x_0 -
-    x0_hat|**2` (VDM eq. 13) and `L_0` a discretised Gaussian (DDPM eq. 13). The chain begins at
+    `L_T + sum_k L_k + L_0`, where `L_k` is `gaussian_kl` and `L_0` a discretised Gaussian (DDPM
+    eq. 13). The chain begins at
     the first step whose noise reaches `cut` of a level: below, noise hides nothing of discrete
     data, and every factor e of SNR would cost a network that does not round about half a nat a
     dimension. `terms` of the middle terms are drawn, one from each of as many equal strata,
@@ -151,12 +152,9 @@ def bound(
         u = torch.rand(len(x_0), generator=generator, device=device)
         k = first + 1 + low + (u * (high - low)).floor().clamp(max=high - low - 1)
         t, s = k / steps, (k - 1) / steps
-        alpha, sigma = schedule(t)
-        alpha_s, sigma_s = schedule(s)
-        weight = 0.5 * ((alpha_s / sigma_s) ** 2 - (alpha / sigma) ** 2)
-        x_t = _noisy(x_0, alpha, sigma, generator)
-        error = (x_0 - denoise(x_t, t)).double().square().flatten(1).sum(1)
-        total = total + (high - low) * weight * error
+        x0, fraction = full(denoise, _noisy(x_0, *schedule(t), generator), t)
+        kl = gaussian_kl(x_0, x0, fraction, schedule, t, s)
+        total = total + (high - low) * kl.flatten(1).sum(1)
     return total
 
 
@@ -173,8 +171,8 @@ def _noisy(x_0: Tensor, alpha: Tensor, sigma: Tensor, generator: torch.Generator
 
 
 def _prior_nats(x_0: Tensor, schedule: Schedule) -> Tensor:
-    """`L_T`: KL of `q(x_T | x_0)` from a standard normal."""
-    alpha, sigma = schedule(torch.ones(len(x_0), device=x_0.device))
+    """`L_T`: KL of `q(x_T | x_0)` from the law that sampling starts from."""
+    alpha, sigma = (a / schedule.prior for a in schedule(torch.ones_like(x_0.flatten(1)[:, 0])))
     a, s = expand(alpha, x_0.double()), expand(sigma, x_0.double())
     kl = 0.5 * (s**2 + (a * x_0) ** 2 - 1 - 2 * s.log())
     return kl.flatten(1).sum(1)

@@ -1,0 +1,150 @@
+"""Guidance and edits of finished runs, on every kind of floats; what they cost is counted."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import aigc as package
+from aigc.core.errors import BadInput
+from aigc.core.spec import Space
+from aigc.core.views import Bits, Grid, Table
+from aigc.lab import build
+from aigc.lab.conf import compose
+from aigc.lab.editing import float_mask, kept
+from aigc.lab.evaluation import timed_samples
+
+FAST = ["budget.examples=64", "trainer.preview=0", "sampler.steps=4"]
+
+
+@pytest.mark.parametrize(
+    ("view", "space"),
+    [
+        (Grid, Space((1, 4, 6), 17)),
+        (Bits, Space((6,), 65, ordered=False)),
+        (Table, Space((4,), (5, 2, 9, 6), ordered=(True, False, False, True))),
+    ],
+)
+def test_a_mask_of_ids_becomes_one_of_floats(view, space: Space):
+    """Floats outside the mask never change with ids inside it, floats inside say all of them."""
+    torch.manual_seed(0)
+    view, top = view(space), torch.as_tensor(space.levels)
+    mask = torch.rand(1, *space.shape) < 0.5
+    floats = float_mask(view, mask, space.levels)
+    a, b = ((torch.rand(200, *space.shape) * top).long() for _ in range(2))
+    mixed = view.decode(torch.where(floats, view.encode(a), view.encode(b)))
+    assert torch.equal(mixed, torch.where(mask, a, b))
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "tabular"])
+def test_inpainting_keeps_the_first_part_of_every_modality(smoke, modality: str):
+    run = package.load(smoke("model=diffusion", f"modality={modality}", *FAST))
+    samples = run.sample(6, edit="inpaint", keep=0.5)
+    known = torch.from_numpy(run.store.ids("test")[:6].astype("int64"))
+    mask = kept(known, 0.5)
+    assert mask.double().mean() == pytest.approx(0.5, abs=0.13)
+    assert torch.equal(samples.ids[mask], known[mask])
+    assert not torch.equal(samples.ids, known)
+    if samples.y is not None:
+        assert samples.y.tolist() == run.store.labels("test")[:6].tolist()
+    again = run.sample(2, edit="inpaint", keep=0.5, source=known)
+    assert torch.equal(again.ids[:2], samples.ids[:2]) or samples.y is not None
+
+
+def test_edits_of_the_command_line(aigc, smoke, tmp_path):
+    run = str(smoke("model=diffusion", *FAST))
+    for edit, words in (
+        ("inpaint", ["edit.keep=0.25"]),
+        ("sdedit", ["edit.strength=0.25", "y=3"]),
+        ("interpolate", ["edit.count=4"]),
+    ):
+        code, out, err = aigc("sample", f"run={run}", "n=8", f"edit={edit}", *words)
+        assert code == 0, err
+        assert f"-{edit}" in out and np.load(f"{out.strip()}/ids.npz")["ids"].shape[0] == 8
+    source = f"{out.strip()}/ids.npz"
+    code, out, err = aigc("sample", f"run={run}", "edit=sdedit", f"edit.source={source}")
+    assert code == 0, err
+    for words, line in (
+        (["edit=inpant"], "unknown edit 'inpant'.*did you mean 'inpaint'"),
+        (["edit=inpaint", "edit.keep=2"], "edit.keep=2: between 0 and 1"),
+        (["edit=sdedit", "edit.source=nowhere"], "edit.source=nowhere: train, validation"),
+        (["edit=sdedit", "edit.strength=0"], "strength=0"),
+    ):
+        code, _, err = aigc("sample", f"run={run}", *words)
+        assert code == 2
+        assert re.search(line, err), err
+
+
+def test_a_strength_of_almost_nothing_returns_the_example(smoke):
+    run = package.load(smoke("model=diffusion", *FAST))
+    known = torch.from_numpy(run.store.ids("test")[:4].astype("int64"))
+    samples = run.sample(4, edit="sdedit", strength=0.001)
+    assert (samples.ids - known).abs().double().mean() < 1
+    with pytest.raises(BadInput, match="strength: options of an edit"):
+        run.sample(4, strength=0.5)
+
+
+def test_guidance_doubles_the_evaluations_where_it_acts(smoke):
+    run = package.load(smoke("model=diffusion", "model.label_dropout=0.2", *FAST))
+
+    def nfe(**options) -> int:
+        strategy = run.sampler("ddim", **{"steps": 4} | options)
+        return timed_samples(run, 16, 0, strategy, 16)[1]["nfe"]
+
+    assert nfe() == 4
+    assert nfe(guidance=2.0) == 8
+    assert nfe(guidance=2.0, interval=[0.3, 0.8]) == 6  # times are 1, 0.75, 0.5, 0.25
+    assert nfe(guidance=2.0, guide=str(run.dir)) == 8
+    plain = run.sample(8, sampler=run.sampler("ddim", steps=4)).ids
+    same = run.sample(8, sampler=run.sampler("ddim", steps=4, guidance=1.0)).ids
+    own = run.sampler("ddim", steps=4, guidance=3.0, guide=str(run.dir))
+    assert torch.equal(plain, same) and torch.equal(plain, run.sample(8, sampler=own).ids)
+    other = run.sampler("ddim", steps=4, guidance=3.0)
+    assert not torch.equal(plain, run.sample(8, sampler=other).ids)
+
+
+def test_guidance_that_cannot_be_is_refused(smoke):
+    run = package.load(smoke("model=diffusion", *FAST))
+    flow = smoke("model=flow", *FAST)
+    for options, line in (
+        ({"guidance": 2.0}, "label_dropout"),
+        ({"interval": [0.2, 0.8]}, "needs its scale"),
+        ({"guidance": 2.0, "guide": str(flow)}, "with the same schedule"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            run.sample(2, sampler=run.sampler("ddim", **options))
+
+
+@pytest.mark.parametrize("model", ["diffusion", "flow", "edm"])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp", "unipc", "ancestral", "adaptive"])
+def test_every_sampler_samples_every_kind_of_run(smoke, model: str, sampler: str):
+    run = package.load(smoke(f"model={model}", *FAST))
+    strategy = run.sampler(sampler, steps=3)
+    whole = run.sample(20, seed=1, sampler=strategy, batch_size=20)
+    assert torch.equal(run.sample(20, seed=1, sampler=strategy, batch_size=7).ids, whole.ids)
+
+
+def test_objectives_train_and_have_a_likelihood(smoke):
+    x = None
+    for words in (
+        ["model.variance=learned", "model/schedule=linear", "model.weight=p2"],
+        ["model=flow", "model/schedule=vp", "model.weight=min_snr"],
+        ["model=edm", "model.nats_by=ode"],
+    ):
+        run = package.load(smoke("modality=tabular", "model.terms=20", *words, *FAST))
+        if x is None:
+            x = run.model.view.encode(torch.from_numpy(run.store.ids("test")[:8].astype("int64")))
+        nats = run.model.nats(x, torch.zeros(8, dtype=torch.long))
+        assert nats.shape == (8,) and torch.isfinite(nats).all() and (nats > 0).all()
+
+
+def test_each_schedule_and_edit_composes():
+    from aigc.lab.conf import choices, conf_dir
+
+    for name in (f.stem for f in (conf_dir() / "model" / "schedule").glob("*.yaml")):
+        assert name in choices()["model/schedule"]
+        build.validate(compose("train", ["model=diffusion", f"model/schedule={name}"]))
+    for name in (f.stem for f in (conf_dir() / "edit").glob("*.yaml")):
+        words = ["run=x", "sampler=ddim", "model.name=diffusion", f"edit={name}"]
+        assert compose("sample", words)["edit"]["name"] == name
