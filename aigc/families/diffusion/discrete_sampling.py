@@ -78,8 +78,9 @@ class Cached(MaskedSampler):
             x_0 = pick(law[:, where], rng.uniform(part.shape[1]))
             new = process.step(part, x_0, t, s, *rng.uniform(2, part.shape[1]).unbind(1))
             if not torch.equal(new, part):
-                x, law = x.clone(), None
+                x = x.clone()
                 x[:, where] = new
+                law = None if (new == process.mask).any() else law
             yield x
 
 
@@ -134,7 +135,7 @@ class Confidence(MaskedSampler):
             score = score + (1 - k / self.steps) * gumbel
             score = score.masked_fill(x != process.mask, float("inf"))
             left = self.left(k, count, (x == process.mask).sum(1))
-            rank = score.argsort(1, stable=True).argsort(1)  # the least confident first
+            rank = score.argsort(dim=1, stable=True).argsort(1)  # the least confident first
             x = torch.where((x == process.mask) & (rank >= left[:, None]), guess, x)
             yield x
 
