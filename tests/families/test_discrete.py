@@ -359,7 +359,7 @@ def test_confidence_agrees_with_diffusers():
     theirs.set_timesteps(steps, temperature=(0, 0))
     process, y = Absorbing(9, None, Linear()), torch.full((5, T), 9)
     rng = Rng(0, torch.arange(5))
-    states = Confidence(steps, 0.0)(lambda x, t: logits.softmax(-1), y, process, rng)
+    states = Confidence(steps, temperature=0.0)(lambda x, t: logits.softmax(-1), y, process, rng)
     for k, x in zip(theirs.timesteps, states):
         y = theirs.step(logits, k, y, generator=torch.manual_seed(int(k))).prev_sample
         assert torch.equal(x == 9, y == 9)
@@ -399,6 +399,24 @@ def test_columns_keep_to_their_levels(process: str, steps: int | None):
     assert model.nats(ids, y).mean().item() == pytest.approx(np.log(30), rel=0.35)
 
 
+def test_a_template_is_filled_in(tmp_path):
+    model, path = module(), tmp_path / "template.npz"
+    np.savez(path, ids=np.array([[-1, 3, -1]]))
+    for sampler in (Cached, SemiAutoregressive, Confidence):
+        ids, _ = model.sample(20, sampler=sampler(8, given=str(path)))
+        assert (ids[:, 1] == 3).all() and len(ids.unique(dim=0)) > 1
+    for wrong, words in (
+        ({"ids": np.array([[0, 5, 0]])}, "beyond the levels"),
+        ({"ids": np.array([[0, 0]])}, r"shape \(2,\) are not of this model"),
+        ({"x": np.zeros(3)}, "an .npz file with ids"),
+    ):
+        np.savez(path, **wrong)
+        with pytest.raises(BadInput, match=words):
+            model.sample(2, sampler=Cached(given=str(path)))
+    with pytest.raises(BadInput, match="npz file with ids"):
+        model.sample(2, sampler=Cached(given="nowhere.npz"))
+
+
 def test_strata_are_even_and_a_batch_sees_all_of_time():
     torch.manual_seed(0)
     u = torch.stack([stratified(10, torch.device("cpu")) for _ in range(2000)])
@@ -422,3 +440,35 @@ def test_mistakes_are_named():
         Cached(0)
     with pytest.raises(BadInput, match="Cached does not sample a uniform diffusion: use Ancestral"):
         module("uniform").sample(2, sampler=Cached())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "examples", "batch"),
+    [("masked_diffusion", 25_600, 32), ("uniform_diffusion", 128_000, 64)],
+)
+def test_trained_bounds_lie_within_five_percent_above_the_markov_entropy(model, examples, batch):
+    """Against the code length of the very same windows under the true chain, and its mean."""
+    from aigc.data.sets.law import stationary_law
+    from aigc.lab.conf import compose
+    from aigc.lab.run import load
+    from aigc.lab.training import train
+
+    words = [f"model={model}", "modality=text", "dataset=markov", "budget=smoke", "model.terms=32"]
+    words += [f"budget.examples={examples}", f"budget.batch_size={batch}", "budget.width=64"]
+    words += ["budget.depth=2", "optimizer.lr=4e-3", "modality.codec.context=32"]
+    run = load(train(compose("train", [*words, "trainer.preview=0", "trainer.validations=4"])).path)
+    ids = torch.from_numpy(run.store.ids("test").astype("int64"))[:512]
+    with torch.no_grad():
+        nats = run.model.nats(run.model.view.encode(ids), None).double().numpy()
+    chain = np.random.RandomState(0).dirichlet(np.full(8, 0.3), size=8)
+    x = ids.numpy() - ord("a")
+    exact = -np.log(stationary_law(chain)[x[:, 0]]) - np.log(chain[x[:, :-1], x[:, 1:]]).sum(1)
+    truth = run.store.meta["truth"]
+    floor = (truth["marginal_entropy"] + 31 * truth["entropy_rate"]) * np.log(2)
+    assert exact.mean() == pytest.approx(floor, abs=4 * exact.std() / 512**0.5)
+    gap = nats - exact
+    print(f"{model}: {nats.mean() / floor:.4f} of the floor, gap {gap.mean() / exact.mean():.4f}")
+    assert gap.mean() > -3 * gap.std() / 512**0.5
+    assert nats.mean() < 1.05 * floor
+    assert gap.mean() < 0.05 * exact.mean()

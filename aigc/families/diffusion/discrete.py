@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from aigc.core.errors import BadInput, unknown
@@ -17,7 +18,7 @@ from aigc.families.diffusion.discrete_objective import (
     nats_at,
     stratified,
 )
-from aigc.families.diffusion.discrete_sampling import Ancestral, TokenSampler
+from aigc.families.diffusion.discrete_sampling import Ancestral, MaskedSampler, TokenSampler
 
 
 class DiscreteDiffusion(GenerativeModule):
@@ -69,7 +70,21 @@ class DiscreteDiffusion(GenerativeModule):
         """States from noise to data."""
         log_law = self._log_law(y)
         x_T = self.process.noise(rng.uniform(*self.view.spec.shape))
+        if isinstance(sampler, MaskedSampler) and (ids := sampler.template()) is not None:
+            x_T = self._given(ids.to(x_T.device), x_T)
         yield from sampler(lambda x, t: log_law(x, t).exp(), x_T, self.process, rng)
+
+    def _given(self, ids: Tensor, x_T: Tensor) -> Tensor:
+        """`x_T` with the tokens of `ids (1, *shape)` that are not -1."""
+        try:
+            tokens = self.view.encode(ids).expand(x_T.shape)
+        except RuntimeError as error:
+            raise BadInput(
+                f"sampler.given: ids of shape {tuple(ids.shape[1:])} are not of this model"
+            ) from error
+        if (tokens >= self.process.levels).any():
+            raise BadInput("sampler.given: an id is beyond the levels of its position")
+        return torch.where(tokens < 0, x_T, tokens)
 
     def _log_law(self, y: Tensor | None) -> LogLaw:
         """`log p(x_0 | x_t)`, with no mass on tokens that cannot occur at a position."""

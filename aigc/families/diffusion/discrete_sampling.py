@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +49,19 @@ class Ancestral(TokenSampler):
 
 @dataclass(frozen=True)
 class MaskedSampler(TokenSampler):
-    """A sampler of the absorbing process alone."""
+    """A sampler of the absorbing process alone. `given` names an `.npz` file whose first row of
+    `ids` is filled in where it is -1."""
+
+    given: str | None = None
+
+    def template(self) -> Tensor | None:
+        """The row of ids to fill in, `(1, *shape)`."""
+        if self.given is None:
+            return None
+        try:
+            return torch.from_numpy(np.load(self.given)["ids"][:1].astype("int64"))
+        except (OSError, LookupError, ValueError, BadZipFile) as error:
+            raise BadInput(f"sampler.given={self.given}: an .npz file with ids: {error}") from error
 
 
 @dataclass(frozen=True)
