@@ -7,10 +7,19 @@ from typing import Any
 
 from aigc.analysis.load import REFERENCES, Record
 
-ORDER = ("autoregressive", "diffusion", "vae", "gan")
+ORDER = (
+    "autoregressive",
+    "diffusion",
+    "masked_diffusion",
+    "uniform_diffusion",
+    "vae",
+    "gan",
+)
 NAMES = {
     "autoregressive": "Autoregressive",
     "diffusion": "Diffusion",
+    "masked_diffusion": "Masked diffusion",
+    "uniform_diffusion": "Uniform diffusion",
     "vae": "VAE",
     "gan": "GAN",
     "real": "Real data (floor)",

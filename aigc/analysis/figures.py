@@ -17,10 +17,19 @@ from aigc.analysis.compare import NAMES, ORDER, Column, Table
 COLOURS = {
     "autoregressive": "#0072B2",
     "diffusion": "#D55E00",
+    "masked_diffusion": "#E69F00",
+    "uniform_diffusion": "#56B4E9",
     "vae": "#009E73",
     "gan": "#CC79A7",
 }
-MARKERS = {"autoregressive": "o", "diffusion": "s", "vae": "^", "gan": "D"}
+MARKERS = {
+    "autoregressive": "o",
+    "diffusion": "s",
+    "masked_diffusion": "v",
+    "uniform_diffusion": "P",
+    "vae": "^",
+    "gan": "D",
+}
 INK = {"light": "#24292f", "dark": "#d7dde4"}
 
 

@@ -1,0 +1,178 @@
+"""Samplers of tokens by `denoise(x_t, t) -> p(x_0 | x_t)`.
+
+All have one signature, `sampler(denoise, x_T, process, rng) -> Iterator[x_t]`. Those of the
+absorbing process leave tokens that are not masked as they are, so that a start with some tokens
+given is filled in. They take a denoiser that needs no time, and call it only when a token has
+changed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import cos, pi
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aigc.core.errors import BadInput
+from aigc.core.rng import Rng
+from aigc.families.diffusion.discrete_objective import Absorbing, Process
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TokenSampler:
+    """`steps` is the number of intervals between `t = 1` and `t = 0`."""
+
+    steps: int = 128
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise BadInput(f"sampler.steps={self.steps}: at least 1")
+
+
+@dataclass(frozen=True)
+class Ancestral(TokenSampler):
+    """Guess `x_0`, then step back by the posterior (D3PM, Austin et al. 2021); each step evaluates
+    the network."""
+
+    def __call__(self, denoise: Denoise, x: Tensor, process: Process, rng: Rng) -> Iterator[Tensor]:
+        """States from `x_T` to `x_0`."""
+        for t, s in intervals(self.steps, x):
+            x_0 = pick(denoise(x, t), rng.uniform(x.shape[1]))
+            x = process.step(x, x_0, t, s, *rng.uniform(2, x.shape[1]).unbind(1))
+            yield x
+
+
+@dataclass(frozen=True)
+class MaskedSampler(TokenSampler):
+    """A sampler of the absorbing process alone. `given` names an `.npz` file whose first row of
+    `ids` is filled in where it is -1."""
+
+    given: str | None = None
+
+    def template(self) -> Tensor | None:
+        """The row of ids to fill in, `(1, *shape)`."""
+        if self.given is None:
+            return None
+        try:
+            return torch.from_numpy(np.load(self.given)["ids"][:1].astype("int64"))
+        except (OSError, LookupError, ValueError, BadZipFile) as error:
+            raise BadInput(f"sampler.given={self.given}: an .npz file with ids: {error}") from error
+
+
+@dataclass(frozen=True)
+class Cached(MaskedSampler):
+    """Ancestral sampling that keeps the prediction while no token of the batch changes (MDLM,
+    Sahoo et al. 2024, section 4): the same samples for at most one evaluation a token."""
+
+    def __call__(
+        self, denoise: Denoise, x: Tensor, process: Absorbing, rng: Rng
+    ) -> Iterator[Tensor]:
+        """States from `x_T` to `x_0`."""
+        yield from self.fill(denoise, x, process, rng, self.steps, slice(None))
+
+    def fill(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        process: Absorbing,
+        rng: Rng,
+        steps: int,
+        where: slice,
+    ) -> Iterator[Tensor]:
+        """Unmask the positions `where` in `steps` steps."""
+        law = None
+        for t, s in intervals(steps, x):
+            law = denoise(x, t) if law is None else law
+            part = x[:, where]
+            x_0 = pick(law[:, where], rng.uniform(part.shape[1]))
+            new = process.step(part, x_0, t, s, *rng.uniform(2, part.shape[1]).unbind(1))
+            if not torch.equal(new, part):
+                x = x.clone()
+                x[:, where] = new
+                law = None if (new == process.mask).any() else law
+            yield x
+
+
+@dataclass(frozen=True)
+class SemiAutoregressive(Cached):
+    """Blocks of `block` tokens from left to right, each by cached ancestral sampling with its share
+    of the steps (LLaDA, Nie et al. 2025, section 2.4): 1 is autoregressive."""
+
+    block: int = 16
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.block < 1:
+            raise BadInput(f"sampler.block={self.block}: at least 1")
+
+    def __call__(
+        self, denoise: Denoise, x: Tensor, process: Absorbing, rng: Rng
+    ) -> Iterator[Tensor]:
+        """States from `x_T` to `x_0`."""
+        starts = range(0, x.shape[1], self.block)
+        steps = -(-self.steps // len(starts))
+        for start in starts:
+            where = slice(start, start + self.block)
+            for state in self.fill(denoise, x, process, rng, steps, where):
+                yield state
+            x = state
+
+
+@dataclass(frozen=True)
+class Confidence(MaskedSampler):
+    """Guess all, keep the guesses of highest probability, on a cosine schedule (MaskGIT, Chang et
+    al. 2022). `temperature` scales the Gumbel noise on their log-probability, which falls to 0."""
+
+    steps: int = 16
+    temperature: float = 4.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.temperature < 0:
+            raise BadInput(f"sampler.temperature={self.temperature}: at least 0")
+
+    def __call__(
+        self, denoise: Denoise, x: Tensor, process: Absorbing, rng: Rng
+    ) -> Iterator[Tensor]:
+        """States from `x_T` to `x_0`."""
+        count = (x == process.mask).sum(1)
+        for k, (t, _) in enumerate(intervals(self.steps, x), 1):
+            law = denoise(x, t)
+            guess = pick(law, rng.uniform(x.shape[1]))
+            gumbel = -(-rng.uniform(x.shape[1]).log()).log() * self.temperature
+            score = law.gather(2, guess[..., None])[..., 0].double().log()
+            score = score + (1 - k / self.steps) * gumbel
+            score = score.masked_fill(x != process.mask, float("inf"))
+            left = self.left(k, count, (x == process.mask).sum(1))
+            rank = score.argsort(dim=1, stable=True).argsort(1)  # the least confident first
+            x = torch.where((x == process.mask) & (rank >= left[:, None]), guess, x)
+            yield x
+
+    def left(self, k: int, count: Tensor, masked: Tensor) -> Tensor:
+        """How many tokens stay masked after step `k`, of `count` at first and `masked` now; each
+        step fills at least one in, and leaves one to the last step."""
+        if k == self.steps:
+            return 0 * count
+        left = (count * cos(pi / 2 * k / self.steps)).floor().long()
+        return left.minimum(masked - 1).clamp(min=1)
+
+
+def intervals(steps: int, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs `t > s` from 1 to 0, `(B,)` each."""
+    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=x.device)
+    for t, s in pairwise(times):
+        yield t.expand(len(x)), s.expand(len(x))
+
+
+def pick(law: Tensor, u: Tensor) -> Tensor:
+    """A token a position from `law (B, T, V)` by uniform numbers `u (B, T)`; in double precision,
+    since rounding in single lowers the temperature (Zheng et al. 2024)."""
+    cdf = law.double().cumsum(2)
+    return torch.searchsorted(cdf, u[..., None] * cdf[..., -1:], right=True)[..., 0].clamp(
+        max=law.shape[2] - 1
+    )
