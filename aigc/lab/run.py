@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
+from aigc.core import caption
 from aigc.core.errors import BadInput, unknown
 from aigc.core.spec import Space
 from aigc.data.store import Store
@@ -96,16 +97,29 @@ class Run:
         self,
         n: int,
         seed: int = 0,
-        y: int | Tensor | None = None,
+        y: int | str | Tensor | None = None,
         sampler: str | Any | None = None,
         batch_size: int = 256,
     ) -> Samples:
-        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object."""
+        """`n` samples; sample `i` depends on `(seed, i)` only.
+
+        `y` is a label (number or class name) or a caption, `sampler` a name or an object.
+        """
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
         strategy = self.sampler(sampler) if sampler is None or isinstance(sampler, str) else sampler
+        y = self._condition(y) if isinstance(y, str) else y
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
+
+    def _condition(self, text: str) -> int | Tensor:
+        """A class name as its number, a caption as its bytes."""
+        space, names = self.dir.status["space"], self.dir.status["data"]["class_names"]
+        if space.get("caption"):
+            return caption.encode([text], space["caption"])[0]
+        if text not in names:
+            raise unknown("class", text, names)
+        return names.index(text)
 
 
 def load(folder: str | Path, device: str | None = None) -> Run:

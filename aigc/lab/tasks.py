@@ -1,5 +1,6 @@
 """The tasks of the command line that take a Hydra configuration; each returns the path to print."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def sample(config: dict[str, Any]) -> Path:
     samples = run.sample(
         n, seed, config["y"], build.sampler(node, run.config["model"]["name"]), config["batch_size"]
     )
-    label = "" if config["y"] is None else f"-y{config['y']}"
+    words = re.findall(r"\w+", str(config["y"]))
+    label = "" if config["y"] is None else f"-y{'_'.join(words)}"
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"
     return samples.save(config["out"] or default)
 

@@ -37,9 +37,7 @@ def train(config: dict[str, Any]) -> RunDir:
     torch.manual_seed(seeds(config["seed"]))
     model = build.model(config, store.space)
     if (y := store.labels("train")) is not None:
-        model.class_weights.copy_(
-            torch.bincount(torch.from_numpy(y), minlength=store.space.classes)
-        )
+        model.remember(torch.from_numpy(y))
     data = DataModule(
         store,
         config["budget"]["batch_size"],
@@ -161,7 +159,7 @@ def finish(
         "examples": log.examples,
         "train_seconds": round(log.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "conditional": bool(data.store.space.classes),
+        "conditional": bool(data.store.space.classes or data.store.space.caption),
         "device": str(trainer.strategy.root_device),
     }
     run.mark("running", **facts)
