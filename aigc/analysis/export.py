@@ -37,13 +37,19 @@ def decimals(cell: Cell) -> int:
 
 def number(cell: Cell) -> str:
     """The value with as many digits as mean something; large ones as k and M."""
-    value = cell.value
-    for size, letter in ((1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e6 if letter == 'M' else 1e3):.3g} {letter}"
-    if value == int(value) and cell.half is None:
-        return f"{value:,.0f}"
-    return f"{value:,.{decimals(cell)}f}"
+    if scaled := _scaled(cell, cell.value):
+        return scaled
+    if cell.value == int(cell.value) and not cell.half:
+        return f"{cell.value:,.0f}"
+    return f"{cell.value:,.{decimals(cell)}f}"
+
+
+def _scaled(cell: Cell, x: float) -> str:
+    """`x` in the unit of a cell with a large value, empty for others."""
+    for size, unit, letter in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(cell.value) >= size:
+            return f"{x / unit:.3g} {letter}"
+    return ""
 
 
 def show_cell(line: Line, column: Column) -> str:
@@ -56,9 +62,11 @@ def show_cell(line: Line, column: Column) -> str:
 
 
 def half(line: Line, column: Column) -> str:
-    """Half the width of the interval, empty where there is none."""
+    """Half the width of the interval, empty where there is none (or none in a count)."""
     cell = line.cells.get(column)
-    return f"{cell.half:.{decimals(cell)}f}" if cell and cell.half is not None else ""
+    if cell is None or cell.half is None or (column.axis == "cost" and not cell.half):
+        return ""
+    return _scaled(cell, cell.half) or f"{cell.half:,.{decimals(cell)}f}"
 
 
 def write_csv(found: list[Table], path: Path) -> None:
