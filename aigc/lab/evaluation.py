@@ -119,8 +119,8 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, node["name"], seed, n, judge_)
     evidence = judge_.evidence(samples.ids, nats=likelihood(run, judge_.ref, batch), cost=cost)
-    given = "class" if run.dir.status["conditional"] else ""
-    rows = judge(evidence, judge_.reference, run.model.likelihood, given, config["metrics"])
+    given, names = run.dir.status["given"], config["metrics"]
+    rows = judge(evidence, judge_.reference, run.model.likelihood, given, names)
     facts = {
         "sampler": _describe(node),
         "nfe": cost["nfe"],

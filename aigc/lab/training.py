@@ -153,13 +153,14 @@ def finish(
     model.observe(seen, None if y is None else torch.from_numpy(y[:4096]).to(model.device))
     save_weights(model, run / "checkpoints")
     log = next(c for c in trainer.callbacks if isinstance(c, Log))
+    space = data.store.space
     facts = {
-        "space": asdict(data.store.space),
+        "space": asdict(space),
         "data": data.store.meta,
         "examples": log.examples,
         "train_seconds": round(log.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "conditional": bool(data.store.space.classes or data.store.space.caption),
+        "given": "caption" if space.caption else "class" if space.classes else "",
         "device": str(trainer.strategy.root_device),
     }
     run.mark("running", **facts)
