@@ -26,17 +26,14 @@ class CaptionEmbedding(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
 
-    def states(self, y: Tensor | None) -> Tensor | None:
-        """`(B, L, width)` for attention, None without a caption."""
-        if y is None:
-            return None
-        return self.norm(self.encoder(self.bytes(y) + self.place))
+    def states(self, y: Tensor | None, like: Tensor) -> Tensor:
+        """`(B, L, width)` for attention; `y=None` and a `y` of -1 are the empty caption."""
+        y = like.new_zeros(len(like), len(self.place), dtype=torch.long) if y is None else y
+        return self.norm(self.encoder(self.bytes(y.clamp(min=0)) + self.place))
 
     def forward(self, y: Tensor | None, like: Tensor, states: Tensor | None = None) -> Tensor:
-        """`(B, width)`: the mean state; zero without a caption."""
-        if y is None:
-            return like.new_zeros(len(like), self.width)
-        return (self.states(y) if states is None else states).mean(1)
+        """`(B, width)`: the mean state; `states` saves making them again."""
+        return (self.states(y, like) if states is None else states).mean(1)
 
 
 def condition(spec: Spec, width: int) -> nn.Module:

@@ -67,7 +67,7 @@ class ClassEmbedding(nn.Module):
         self.width = width
         self.table = nn.Embedding(classes, width) if classes else None
 
-    def states(self, y: Tensor | None) -> None:
+    def states(self, y: Tensor | None, like: Tensor) -> None:
         """A label has nothing to attend to, unlike a caption."""
 
     def forward(self, y: Tensor | None, like: Tensor, states: None = None) -> Tensor:

@@ -179,8 +179,7 @@ class CausalTransformer(nn.Module):
         none = ids.new_zeros(len(ids))
         if self.caption is None:
             return [self.start(none if y is None else y)[:, None]]
-        y = ids.new_zeros(len(ids), self.before) if y is None else y
-        return [self.caption.states(y), self.start(none)[:, None]]
+        return [self.caption.states(y, ids), self.start(none)[:, None]]
 
     def cache(self, batch: int) -> Cache:
         """Room for the start and all tokens but the last, which nothing reads."""

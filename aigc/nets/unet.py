@@ -77,7 +77,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `t (B,)` in [0, 1], `y (B,)`."""
         emb = self.time(t)
-        states = self.label.states(y)
+        states = self.label.states(y, emb)
         emb = F.silu(emb + self.label(y, emb, states))
         h = self.inp(x)
         skips = [h]
