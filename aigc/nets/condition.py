@@ -16,7 +16,6 @@ class CaptionEmbedding(nn.Module):
 
     def __init__(self, length: int, width: int, depth: int = 2):
         super().__init__()
-        self.width = width
         self.bytes = nn.Embedding(VOCAB, width)
         self.place = nn.Parameter(0.02 * torch.randn(length, width))
         heads = max(1, width // 32)
