@@ -37,7 +37,7 @@ class Tokens:
     def __init__(self, space: Space):
         self.space = space
         levels = _per_position(space.levels, space.dims)
-        self.spec = Spec((space.dims,), vocab=max(levels), classes=space.classes)
+        self.spec = Spec((space.dims,), vocab=max(levels), **space.given)
         self.allowed, self.end = None, space.end
         if min(levels) < max(levels):
             self.allowed = torch.arange(max(levels)) < torch.tensor(levels)[:, None]
@@ -63,7 +63,7 @@ class Grid:
                 "view 'grid' needs one number of levels, at least 2, for all ids; use 'table'"
             )
         self.top = space.levels - 1
-        self.spec = Spec(space.shape, quantum=2 / self.top, classes=space.classes)
+        self.spec = Spec(space.shape, quantum=2 / self.top, **space.given)
 
     def encode(self, ids: Tensor) -> Tensor:
         """Ids to floats of the same shape."""
@@ -89,7 +89,7 @@ class Bits:
         self.space = space
         self.bits = _bits(space.levels)
         channels, *rest = space.shape if len(space.shape) > 1 else (1, *space.shape)
-        self.spec = Spec((channels * self.bits, *rest), quantum=2.0, classes=space.classes)
+        self.spec = Spec((channels * self.bits, *rest), quantum=2.0, **space.given)
 
     def encode(self, ids: Tensor) -> Tensor:
         """Ids `(B, *shape)` to bits `(B, C * bits, *S)`."""
@@ -122,7 +122,7 @@ class Table:
             quantum += [2 / (n - 1) if is_ordered and n > 1 else 2.0] * width
         if not quantum:
             raise BadInput("every column of the table is constant: there is nothing to model")
-        self.spec = Spec((len(quantum),), quantum=tuple(quantum), classes=space.classes)
+        self.spec = Spec((len(quantum),), quantum=tuple(quantum), **space.given)
 
     def encode(self, ids: Tensor) -> Tensor:
         """Rows `(B, columns)` to features `(B, F)`."""

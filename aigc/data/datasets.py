@@ -19,6 +19,7 @@ class Source:
     """Loaded raw data: one entry a split, `train` always, `validation` and `test` where
     official.
 
+    `labels` are class numbers, `captions` texts; a source has at most one of them.
     Raw data are `uint8 (N, C, H, W)` for images, a list of documents for text, a list of `(wave,
     rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic
     law.
@@ -27,6 +28,7 @@ class Source:
     parts: dict[str, Any]
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
+    captions: dict[str, list[str]] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
 
 

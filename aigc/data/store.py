@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space
 from aigc.data.datasets import Facts, Source, all_datasets, data_root
 from aigc.modalities.base import Codec
 
-FORMAT = 1  # raise it when the layout below changes
+FORMAT = 2  # raise it when the layout below changes
 SPLITS = ("train", "validation", "test")
 
 
@@ -50,15 +51,16 @@ class Store:
 
     @property
     def space(self) -> Space:
-        """The codec's space with the number of classes."""
-        return replace(self.codec.space, classes=len(self.meta["class_names"]))
+        """The codec's space with the number of classes and the length of captions."""
+        given = {"classes": len(self.meta["class_names"]), "caption": self.meta["caption"]}
+        return replace(self.codec.space, **given)
 
     def ids(self, split: str) -> np.ndarray:
         """Memory-mapped ids `(N, *shape)` in the smallest unsigned type that holds them."""
         return np.load(self.folder / f"ids-{split}.npy", mmap_mode="r", allow_pickle=False)
 
     def labels(self, split: str) -> np.ndarray | None:
-        """Labels `(N,)` int64, or None for a data set without classes."""
+        """Labels `(N,)` or captions `(N, L)` int64, or None for a data set without either."""
         file = self.folder / f"labels-{split}.npy"
         return np.load(file, allow_pickle=False) if file.exists() else None
 
@@ -139,6 +141,7 @@ def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Spli
             "hash": content.hexdigest()[:12],
             "counts": counts,
             "class_names": _class_names(source),
+            "caption": _longest(source),
             "truth": source.truth,
         }
         (part / "meta.json").write_text(json.dumps(meta))
@@ -153,9 +156,11 @@ def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Spli
 
 def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str, tuple]:
     """Encoded splits; those that the source does not bring come from its `train`."""
+    labels = dict(source.labels)
+    for which, texts in source.captions.items():
+        labels[which] = caption.encode(texts, _longest(source)).numpy()
     out = {
-        which: (codec.encode(raw).numpy(), source.labels.get(which))
-        for which, raw in source.parts.items()
+        which: (codec.encode(raw).numpy(), labels.get(which)) for which, raw in source.parts.items()
     }
     ids, labels = out["train"]
     sizes = {
@@ -186,6 +191,11 @@ def _class_names(source: Source) -> list[str]:
     if not source.labels:
         return []
     return source.class_names or [str(i) for i in range(int(source.labels["train"].max()) + 1)]
+
+
+def _longest(source: Source) -> int:
+    """Bytes of the longest caption, 0 without captions."""
+    return max((len(t.encode()) for part in source.captions.values() for t in part), default=0)
 
 
 def _smallest(space: Space) -> type:

@@ -19,6 +19,7 @@ from aigc.core.views import View
 
 # Matrix kernels on CPU give a row the same bits in every batch of a multiple of 16 rows.
 ROWS = 16
+CAPTIONS = 2048  # training captions that a model keeps to draw from
 
 MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
@@ -59,8 +60,11 @@ class GenerativeModule(L.LightningModule):
                 f"not '{type(view).__name__.lower()}'"
             )
         self.logs: dict[str, Tensor] = {}
-        # Labels that a user does not give are drawn as often as in the training data.
+        # Labels and captions that a user does not give are drawn as often as in the training data.
         self.register_buffer("class_weights", torch.ones(max(view.spec.classes, 1)))
+        if view.spec.caption:
+            bank = torch.zeros(CAPTIONS, view.spec.caption, dtype=torch.long)
+            self.register_buffer("captions", bank)
 
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
@@ -80,6 +84,13 @@ class GenerativeModule(L.LightningModule):
         """Called once after training with training examples; for what a sampler needs of the
         data."""
 
+    def remember(self, y: Tensor) -> None:
+        """Take in how often the labels `(N,)` or captions `(N, L)` of the training data occur."""
+        if y.ndim > 1:
+            self.captions.copy_(y[torch.linspace(0, len(y) - 1, CAPTIONS).long()])
+        else:
+            self.class_weights.copy_(torch.bincount(y, minlength=len(self.class_weights)))
+
     @torch.no_grad()
     def sample(
         self,
@@ -92,11 +103,11 @@ class GenerativeModule(L.LightningModule):
         prompts: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Samples number `start` to `start + n` of this seed: ids `(n, *shape)` and their labels
-        `(n,)`.
+        `(n,)` or captions `(n, L)`.
 
-        Sample `i` depends on `(seed, i)` only. `y` fixes the label; without it labels are drawn.
-        `prompts`, one a sample, are how it begins in the view, where the family `provides` that.
-        Raises BadInput for a label out of range or a sampler of another family.
+        Sample `i` depends on `(seed, i)` only. `y` fixes the label (or all `n`); without it labels
+        are drawn. `prompts`, one a sample, are how it begins in the view, where the family
+        `provides` that. Raises BadInput for a label out of range or a sampler of another family.
         """
         if not isinstance(sampler, self.samplers):
             allowed = ", ".join(s.__name__ for base in self.samplers for s in _leaves(base))
@@ -112,7 +123,7 @@ class GenerativeModule(L.LightningModule):
             y_part = None
             if labels is not None:
                 y_part = labels[low : low + size]
-                y_part = torch.cat([y_part, y_part.new_zeros(rows - size)])
+                y_part = torch.cat([y_part, y_part.new_zeros(rows - size, *y_part.shape[1:])])
             given = {}
             if prompts is not None:
                 part = [prompt.to(self.device) for prompt in prompts[low : low + size]]
@@ -151,15 +162,24 @@ class GenerativeModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _labels(self, n: int, y: int | Tensor | None, seed: int, start: int) -> Tensor | None:
-        classes = self.view.spec.classes
-        if classes == 0:
+        classes, length = self.view.spec.classes, self.view.spec.caption
+        if not classes and not length:
             if y is not None:
                 raise BadInput("this model has no classes: leave y out")
             return None
         if y is None:
-            index = torch.arange(start, start + n, device=self.device)
-            return Rng(seed ^ 0x5EED, index).categorical(self.class_weights)
-        labels = torch.as_tensor(y, device=self.device).expand(n).contiguous()
+            rng = Rng(seed ^ 0x5EED, torch.arange(start, start + n, device=self.device))
+            if length:
+                return self.captions[(rng.uniform(1)[:, 0] * CAPTIONS).long()]
+            return rng.categorical(self.class_weights)
+        labels = torch.as_tensor(y, device=self.device)
+        if labels.is_floating_point():
+            raise BadInput(f"y={y}: a label is a whole number")
+        if length:
+            if labels.ndim == 0 or labels.shape[-1] != length:
+                raise BadInput("this model takes captions: y=TEXT")
+            return labels.expand(n, length).contiguous()
+        labels = labels.expand(n).contiguous()
         if labels.min() < 0 or labels.max() >= classes:
             raise BadInput(f"y={y}: labels run from 0 to {classes - 1}")
         return labels

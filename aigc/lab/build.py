@@ -141,6 +141,12 @@ def model(config: Config, space: Space) -> GenerativeModule:
     """The family with its networks, view and optimizer; `space` has the number of classes."""
     node = {k: v for k, v in config["model"].items() if k not in ("optim", "ema", "clip")}
     family = get_class(node["_target_"])
+    for role in family.roles:
+        target = get_class(config["net"][role]["_target_"])
+        if space.caption and not getattr(target, "captions", True):
+            raise BadInput(
+                f"net/{role}: {target.__name__} reads no captions; use one of aigc's own"
+            )
     nets = {role: make(config["net"][role], f"net.{role}") for role in family.roles}
     built = make(
         node,

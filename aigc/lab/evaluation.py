@@ -123,9 +123,9 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     nats = likelihood(run, judge_.ref, batch)
     continued = continuations(run, judge_.ref[:CONTINUED], seed, strategy, batch)
     evidence = judge_.evidence(samples.ids, nats=nats, cost=cost, continued=continued)
-    given = "class" if run.dir.status["conditional"] else ""
+    given, names = run.dir.status["given"], config["metrics"]
     given += "prompt" if run.codec.space.end >= 0 else ""
-    rows = judge(evidence, judge_.reference, run.model.likelihood, given, config["metrics"])
+    rows = judge(evidence, judge_.reference, run.model.likelihood, given, names)
     facts = {
         "sampler": _describe(node),
         "nfe": cost["nfe"],

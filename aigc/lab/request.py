@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from aigc.core.errors import BadInput
+from aigc.core import caption
+from aigc.core.errors import BadInput, unknown
 
 if TYPE_CHECKING:
     from aigc.lab.run import Run
 
 Prompt = str | Tensor | Sequence[str | Tensor]
+
+
+def condition(run: "Run", text: str) -> int | Tensor:
+    """A class name as its number, a caption as its bytes."""
+    space, names = run.dir.status["space"], run.dir.status["data"]["class_names"]
+    if space["caption"]:
+        return caption.encode([text], space["caption"])[0]
+    if text not in names:
+        raise unknown("class", text, names)
+    return names.index(text)
 
 
 def prompts(run: "Run", n: int, prompt: Prompt | None) -> list[Tensor] | None:

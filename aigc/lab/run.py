@@ -109,21 +109,23 @@ class Run:
         self,
         n: int,
         seed: int = 0,
-        y: int | Tensor | None = None,
+        y: int | str | Tensor | None = None,
         sampler: str | Any | None = None,
         batch_size: int = 256,
         prompt: Prompt | None = None,
         edit: str | dict[str, Any] | None = None,
         **options: Any,
     ) -> Samples:
-        """`n` samples; sample `i` depends on `(seed, i)` only. `sampler` is a name or an object.
+        """`n` samples; sample `i` depends on `(seed, i)` only.
 
+        `y` is a label (number or class name) or a caption, `sampler` a name or an object.
         `prompt` is how they begin, or one beginning a sample: words, or tokens `(t,)` of the view.
         `edit` (`inpaint`, `sdedit`, `interpolate`, with `options`) starts from given data.
         """
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
         strategy, prompts = request.strategy(self, sampler), request.prompts(self, n, prompt)
+        y = request.condition(self, y) if isinstance(y, str) else y
         if edit:
             strategy, y = edited(self, edit, options, strategy, n, y)
         elif options:

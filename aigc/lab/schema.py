@@ -88,7 +88,7 @@ class Sample:
     run: str = MISSING
     n: int = 16
     seed: int = 0
-    y: int | None = None
+    y: Any = None
     batch_size: int = 256
     prompt: str | None = None
     stream: bool = False

@@ -1,6 +1,7 @@
 """The tasks of the command line that take a Hydra configuration; each returns the path to print."""
 
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def sample(config: dict[str, Any]) -> Path:
             print(piece, end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
     samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt, edit)
-    label = "" if y is None else f"-y{y}"
+    label = "" if y is None else "-y" + "_".join(re.findall(r"\w+", str(y)))
     label += f"-{edit['name']}" if edit else ""
     if prompt is not None:
         label += f"-p{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"

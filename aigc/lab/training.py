@@ -37,9 +37,7 @@ def train(config: dict[str, Any]) -> RunDir:
     torch.manual_seed(seeds(config["seed"]))
     model = build.model(config, store.space)
     if (y := store.labels("train")) is not None:
-        model.class_weights.copy_(
-            torch.bincount(torch.from_numpy(y), minlength=store.space.classes)
-        )
+        model.remember(torch.from_numpy(y))
     data = DataModule(
         store,
         config["budget"]["batch_size"],
@@ -155,15 +153,16 @@ def finish(
     model.observe(seen, None if y is None else torch.from_numpy(y[:4096]).to(model.device))
     save_weights(model, run / "checkpoints")
     log = next(c for c in trainer.callbacks if isinstance(c, Log))
+    space = data.store.space
     facts = {
-        "space": asdict(data.store.space),
+        "space": asdict(space),
         "data": data.store.meta,
         "examples": log.examples,
         "train_seconds": round(log.seconds, 3),
         "parameters": sum(p.numel() for p in model.parameters()),
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "nets": build.blueprints(config, model),
-        "conditional": bool(data.store.space.classes),
+        "given": "caption" if space.caption else "class" if space.classes else "",
         "device": str(trainer.strategy.root_device),
     }
     run.mark("running", **facts)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.layers import ClassEmbedding, ResBlock, conv, norm, pyramid, strides
+from aigc.nets.condition import condition
+from aigc.nets.layers import ResBlock, conv, norm, pyramid, strides
 
 
 class ConvEncoder(nn.Module):
@@ -26,7 +27,7 @@ class ConvEncoder(nn.Module):
         sizes = pyramid(spec.shape[1:], stride)
         channels = [width * min(2**i, 4) for i in range(len(sizes))]
         emb = 4 * width
-        self.label = ClassEmbedding(spec.classes, emb)
+        self.label = condition(spec, emb)
         self.inp = conv(spec.rank, spec.shape[0], channels[0], kernel)
         self.levels = nn.ModuleList()
         self.down = nn.ModuleList()
@@ -37,7 +38,9 @@ class ConvEncoder(nn.Module):
                 self.down.append(conv(spec.rank, c, channels[i + 1], kernel, stride))
         self.norm = norm(channels[-1])
         self.out = nn.Linear(channels[-1] * prod(sizes[-1]), out)
-        self.project = nn.Linear(emb, self.out.in_features) if spec.classes else None
+        self.project = (
+            nn.Linear(emb, self.out.in_features) if spec.classes or spec.caption else None
+        )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `y (B,)`."""
@@ -73,7 +76,7 @@ class ConvDecoder(nn.Module):
         self.sizes = pyramid(spec.shape[1:], stride)[::-1]
         channels = [width * min(2**i, 4) for i in range(len(self.sizes))][::-1]
         emb = 4 * width
-        self.label = ClassEmbedding(spec.classes, emb)
+        self.label = condition(spec, emb)
         self.latent = nn.Linear(latent, emb)
         self.inp = nn.Linear(latent, channels[0] * prod(self.sizes[0]))
         self.levels = nn.ModuleList()

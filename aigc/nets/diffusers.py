@@ -21,6 +21,8 @@ class DiffusersUNet(nn.Module):
     `k / timesteps` is their step `k - 1`.
     """
 
+    captions = False  # it reads labels alone
+
     def __init__(
         self,
         spec: Spec,
@@ -81,6 +83,8 @@ class DiffusersUNet(nn.Module):
 class DiffusersDiT(nn.Module):
     """Denoiser role: `diffusers.DiTTransformer2DModel` (Peebles & Xie 2023), for square
     pictures."""
+
+    captions = False  # it reads labels alone
 
     def __init__(
         self,

@@ -60,6 +60,8 @@ class GPT2(nn.Module):
     a class, behind the tokens of the data. `config` is a folder's config.json, without weights.
     """
 
+    captions = False  # it reads labels alone
+
     def __init__(
         self,
         spec: Spec,

@@ -67,7 +67,10 @@ class ClassEmbedding(nn.Module):
         self.width = width
         self.table = nn.Embedding(classes, width) if classes else None
 
-    def forward(self, y: Tensor | None, like: Tensor) -> Tensor:
+    def states(self, y: Tensor | None, like: Tensor) -> None:
+        """A label has nothing to attend to, unlike a caption."""
+
+    def forward(self, y: Tensor | None, like: Tensor, states: None = None) -> Tensor:
         """`y (B,)`; `like` gives batch size and device when there is no label."""
         if self.table is None or y is None:
             return like.new_zeros(len(like), self.width)
@@ -98,18 +101,23 @@ class ResBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention over all positions of a feature map, heads of 32 channels."""
+    """Attention over all positions of a feature map, and over the states of a caption if it has
+    any (`context` wide); heads of 32 channels."""
 
-    def __init__(self, rank: int, channels: int):
+    def __init__(self, rank: int, channels: int, context: int = 0):
         super().__init__()
         self.heads = max(1, channels // 32)
         self.norm = norm(channels)
         self.qkv = conv(rank, channels, 3 * channels, 1)
+        self.context = nn.Linear(context, 2 * channels) if context else None
         self.out = zero(conv(rank, channels, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, C, *S)` to the same shape."""
+    def forward(self, x: Tensor, states: Tensor | None = None) -> Tensor:
+        """`x (B, C, *S)`, `states (B, L, context)` to the shape of `x`."""
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
         q, k, v = qkv.transpose(-1, -2).unbind(1)
+        if states is not None:
+            both = self.context(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            k, v = torch.cat([k, both[0]], dim=2), torch.cat([v, both[1]], dim=2)
         h = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
         return x + self.out(h.transpose(-1, -2).reshape(x.shape))

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.layers import ClassEmbedding, TimeEmbedding, zero
+from aigc.nets.condition import condition
+from aigc.nets.layers import TimeEmbedding, zero
 
 
 class _Residual(nn.Module):
@@ -51,7 +52,7 @@ class MLPDenoiser(nn.Module):
     ):
         super().__init__()
         self.time = TimeEmbedding(width)
-        self.label = ClassEmbedding(spec.classes, width)
+        self.label = condition(spec, width)
         self.shape = (outputs * spec.shape[0], *spec.shape[1:])
         self.net = MLP(spec.dims, prod(self.shape), width, depth, dropout)
 
@@ -68,7 +69,7 @@ class MLPEncoder(nn.Module):
         self, spec: Spec, out: int, width: int = 256, depth: int = 3, dropout: float = 0.0
     ):
         super().__init__()
-        self.label = ClassEmbedding(spec.classes, width)
+        self.label = condition(spec, width)
         self.net = MLP(spec.dims, out, width, depth, dropout)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -85,7 +86,7 @@ class MLPDecoder(nn.Module):
     ):
         super().__init__()
         self.shape = spec.shape
-        self.label = ClassEmbedding(spec.classes, width)
+        self.label = condition(spec, width)
         self.net = MLP(latent, prod(spec.shape), width, depth, dropout)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

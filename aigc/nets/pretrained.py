@@ -46,6 +46,8 @@ class PretrainedLM(nn.Module):
     `layer_decay` times the rate of the block above it (Howard & Ruder 2018).
     """
 
+    captions = False  # it reads labels alone
+
     def __init__(
         self,
         spec: Spec,

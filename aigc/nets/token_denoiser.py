@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.layers import ClassEmbedding, TimeEmbedding
+from aigc.nets.condition import condition
+from aigc.nets.layers import TimeEmbedding
 from aigc.nets.transformer import Block, Rotary
 
 
@@ -33,8 +34,8 @@ class TokenDenoiser(nn.Module):
         self.tokens = nn.Embedding(states or spec.vocab, width)  # also the output layer
         self.place = nn.Parameter(torch.zeros(spec.shape[0], width))
         self.time = TimeEmbedding(width) if timed else None
-        self.label = ClassEmbedding(spec.classes, width)
-        cond = width if timed or spec.classes else 0
+        self.label = condition(spec, width)
+        cond = width if timed or spec.classes or spec.caption else 0
         rotary = Rotary(spec.shape[0], width // heads)
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, False, dropout, cond) for _ in range(depth)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.layers import ClassEmbedding, TimeEmbedding, zero
+from aigc.nets.condition import CaptionEmbedding, condition
+from aigc.nets.layers import TimeEmbedding, zero
 
 
 @dataclass
@@ -126,8 +127,8 @@ class CausalTransformer(nn.Module):
     """CausalLM role: `(ids, y, cache) -> logits`, where `logits[:, k]` predicts token `k`.
 
     A start token (one a class) stands before the ids, so `T` ids give `T + 1` predictions, the
-    last one of the token to come. With a cache the start is made once and later calls give new
-    ids only.
+    last one of the token to come; before it, the states of a caption if there is one. With a
+    cache the start is made once and later calls give new ids only.
     """
 
     def __init__(
@@ -143,9 +144,12 @@ class CausalTransformer(nn.Module):
         self.length, self.heads, self.depth = spec.shape[0], heads, depth
         self.tokens = nn.Embedding(spec.vocab, width)  # also the output layer
         self.start = nn.Embedding(max(spec.classes, 1), width)
+        self.caption = CaptionEmbedding(spec.caption, width) if spec.caption else None
+        self.before = spec.caption  # positions ahead of the start
+        total = spec.caption + spec.shape[0] + 1
         # Where a token stands matters by itself: a pixel, a column. Rotation alone tells distances.
-        self.place = nn.Parameter(torch.zeros(spec.shape[0] + 1, width))
-        rotary = Rotary(spec.shape[0] + 1, width // heads)
+        self.place = nn.Parameter(torch.zeros(total, width))
+        rotary = Rotary(total, width // heads)
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, True, dropout) for _ in range(depth)
         )
@@ -158,21 +162,29 @@ class CausalTransformer(nn.Module):
     def forward(self, ids: Tensor, y: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """`ids (B, T)`, `y (B,)` to logits `(B, T + 1, V)`, or of the new ids alone."""
         x = self.tokens(ids)
-        if cache is None or cache.length == 0:
-            y = ids.new_zeros(len(ids)) if y is None else y
-            x = torch.cat([self.start(y)[:, None], x], dim=1)
+        opening = cache is None or cache.length == 0
+        if opening:
+            x = torch.cat([*self._before(ids, y), x], dim=1)
         first = cache.length if cache else 0
         x = self.dropout(x + self.place[first : first + x.shape[1]])
         for layer, block in enumerate(self.blocks):
             x = block(x, cache=cache, layer=layer)
         if cache is not None:
             cache.length += x.shape[1]
+        x = x[:, self.before :] if opening else x
         return F.linear(self.norm(x), self.tokens.weight)
+
+    def _before(self, ids: Tensor, y: Tensor | None) -> list[Tensor]:
+        """States of the caption and the start token."""
+        none = ids.new_zeros(len(ids))
+        if self.caption is None:
+            return [self.start(none if y is None else y)[:, None]]
+        return [self.caption.states(y, ids), self.start(none)[:, None]]
 
     def cache(self, batch: int) -> Cache:
         """Room for the start and all tokens but the last, which nothing reads."""
-        weight = self.tokens.weight
-        shape = (self.depth, batch, self.heads, self.length, weight.shape[1] // self.heads)
+        weight, length = self.tokens.weight, self.before + self.length
+        shape = (self.depth, batch, self.heads, length, weight.shape[1] // self.heads)
         return Cache(weight.new_empty(shape), weight.new_empty(shape))
 
 
@@ -199,7 +211,7 @@ class TransformerDenoiser(nn.Module):
         self.patch = patch if all(side % patch == 0 for side in size) else 1
         inside = channels * self.patch ** len(size)
         rotary = Rotary(prod(side // self.patch for side in size), width // heads)
-        self.time, self.label = TimeEmbedding(width), ClassEmbedding(spec.classes, width)
+        self.time, self.label = TimeEmbedding(width), condition(spec, width)
         self.out_shape = (outputs * spec.shape[0], *spec.shape[1:])
         self.inp, self.out = nn.Linear(inside, width), nn.Linear(width, outputs * inside)
         self.place = nn.Parameter(0.02 * torch.randn(rotary.cos.shape[0], width))

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
+from aigc.nets.condition import condition
 from aigc.nets.layers import (
-    ClassEmbedding,
     ResBlock,
     SelfAttention,
     TimeEmbedding,
@@ -24,8 +24,9 @@ class UNet(nn.Module):
     """Denoiser role: `(x, t, y) -> like x` (Ronneberger et al. 2015, Ho et al. 2020).
 
     `mults` are the channel factors from fine to coarse, at most as many as the size allows;
-    attention runs where a map has at most `attend` positions. With `outputs=2` it emits two maps
-    for each channel, `(B, 2 C, *S)`, the first of all channels before the second.
+    attention runs where a map has at most `attend` positions, over the caption too if there is one.
+    With `outputs=2` it emits two maps for each channel, `(B, 2 C, *S)`, the first of all channels
+    before the second.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class UNet(nn.Module):
         self.sizes = pyramid(spec.shape[1:], stride, floor=2)[: len(mults)]
         channels = [width * m for m in mults[: len(self.sizes)]]
         emb, rank = 4 * width, spec.rank
-        self.time, self.label = TimeEmbedding(emb), ClassEmbedding(spec.classes, emb)
+        context = emb if spec.caption else 0
+        self.time, self.label = TimeEmbedding(emb), condition(spec, emb)
 
         def block(inp: int, out: int, level: int) -> nn.ModuleList:
             attention = prod(self.sizes[level]) <= attend
             layers = [ResBlock(rank, inp, out, emb, kernel, dropout)]
-            return nn.ModuleList(layers + [SelfAttention(rank, out)] * attention)
+            return nn.ModuleList(layers + [SelfAttention(rank, out, context)] * attention)
 
         self.inp = conv(rank, spec.shape[0], channels[0], kernel)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
@@ -78,26 +80,27 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `t (B,)` in [0, 1], `y (B,)`."""
         emb = self.time(t)
-        emb = F.silu(emb + self.label(y, emb))
+        states = self.label.states(y, emb)
+        emb = F.silu(emb + self.label(y, emb, states))
         h = self.inp(x)
         skips = [h]
         for i, level in enumerate(self.down):
             for block in level:
-                h = _run(block, h, emb)
+                h = _run(block, h, emb, states)
                 skips.append(h)
             if i < len(self.shrink):
                 h = self.shrink[i](h)
                 skips.append(h)
-        h = _run(self.middle, h, emb)
+        h = _run(self.middle, h, emb, states)
         for i, level in enumerate(self.up):
             for block in level:
-                h = _run(block, torch.cat([h, skips.pop()], dim=1), emb)
+                h = _run(block, torch.cat([h, skips.pop()], dim=1), emb, states)
             if i < len(self.grow):
                 size = self.sizes[len(self.sizes) - 2 - i]
                 h = self.grow[i](F.interpolate(h, size, mode="nearest"))
         return self.out(F.silu(self.norm(h)))
 
 
-def _run(block: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
+def _run(block: nn.ModuleList, h: Tensor, emb: Tensor, states: Tensor | None) -> Tensor:
     h = block[0](h, emb)
-    return block[1](h) if len(block) > 1 else h
+    return block[1](h, states) if len(block) > 1 else h

@@ -69,7 +69,8 @@ class Diffusion(GenerativeModule):
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """Weighted mean squared error of the prediction."""
         if self.training and self.label_dropout and y is not None:
-            y = torch.where(torch.rand(len(y), device=y.device) < self.label_dropout, -1, y)
+            hidden = torch.rand(len(y), device=y.device) < self.label_dropout
+            y = y.masked_fill(hidden.view(-1, *[1] * (y.ndim - 1)), -1)
         value = self.objective.loss(self.net, x, y)
         return Loss(value, {"loss": value.detach()})
 

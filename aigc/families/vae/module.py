@@ -97,7 +97,7 @@ class VAE(GenerativeModule):
         y = None if y is None else y[: len(ids)]
         mean, log_var = split_posterior(self.encoder(self.view.encode(ids), y))
         self.bank_mean[: len(ids)], self.bank_log_var[: len(ids)] = mean, log_var
-        self.bank_y[: len(ids)] = 0 if y is None else y
+        self.bank_y[: len(ids)] = 0 if y is None or y.ndim > 1 else y
         self.bank_size.fill_(len(ids))
         self._bank = None
 

@@ -66,11 +66,12 @@ class Mixture(Sampler):
         """Latents `(B, L)`."""
         if not len(bank.mean):
             raise BadInput("sampler=mixture needs a trained run: this model has seen no data")
-        labels = torch.zeros(len(rng), dtype=torch.long, device=rng.device) if y is None else y
+        if y is None or y.ndim > 1:  # captions share one mixture
+            y = torch.zeros(len(rng), dtype=torch.long, device=rng.device)
         u, eps = rng.uniform(1)[:, 0], rng.normal(bank.mean.shape[1])
         z = torch.empty_like(eps)
-        for label in labels.unique().tolist():
-            rows = labels == label
+        for label in y.unique().tolist():
+            rows = y == label
             weights, means, factors = bank.mixture(label, self.components)
             which = torch.searchsorted(weights.cumsum(0), u[rows]).clamp(max=len(weights) - 1)
             z[rows] = means[which] + (factors[which] * eps[rows][:, None]).sum(-1)
