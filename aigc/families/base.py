@@ -3,6 +3,7 @@ alone."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from inspect import isabstract
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
@@ -156,7 +157,7 @@ class GenerativeModule(L.LightningModule):
 
 def _leaves(cls: type) -> list[type]:
     """A class and those derived from it, without bases that cannot be called."""
-    own = [cls] if "__call__" in dir(cls) or "z" in dir(cls) else []
+    own = [cls] if ("__call__" in dir(cls) or "z" in dir(cls)) and not isabstract(cls) else []
     return own + [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
 
 

@@ -118,11 +118,14 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     strategy = build.sampler(node, run.config["model"]["name"])
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, node["name"], seed, n, judge_)
-    evidence = judge_.evidence(samples.ids, nats=likelihood(run, judge_.ref, batch), cost=cost)
+    wanted = [METRICS[name] for name in config["metrics"] or METRICS]
+    by_nats = any("nats" in metric.needs for metric in wanted)
+    nats = likelihood(run, judge_.ref, batch) if by_nats else None
+    evidence = judge_.evidence(samples.ids, nats=nats, cost=cost)
     given = "class" if run.dir.status["conditional"] else ""
     rows = judge(evidence, judge_.reference, run.model.likelihood, given, config["metrics"])
     facts = {
-        "sampler": _describe(node),
+        "sampler": describe(node),
         "nfe": cost["nfe"],
         "seed": seed,
         "ema": run.config["model"]["ema"],
@@ -201,7 +204,7 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
     return folder
 
 
-def _describe(node: dict[str, Any]) -> str:
+def describe(node: dict[str, Any]) -> str:
     """`ddim steps=50 eta=0.0`; what is null is off and left out."""
     hidden = ("name", "_target_", "families")
     fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]
