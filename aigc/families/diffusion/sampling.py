@@ -7,7 +7,7 @@ loop and one choice of grid, and differ in their step. More of them: `multistep.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
 from typing import Any, Literal, NamedTuple
@@ -80,7 +80,7 @@ class Sampler:
     guidance: float | None = None
     interval: list[float] | None = None
     rescale: float | None = None
-    guide: Any = None
+    guide: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         if self.steps < 1:

@@ -89,8 +89,8 @@ class Chain(ABC):
 
     def even(self, steps: int, start: float) -> Tensor:
         """Times that are nodes, so at most as many as there are."""
-        count = max(1, min(steps, round(start * self.steps)))
-        nodes = torch.linspace(start * self.steps, 0, count + 1, dtype=torch.float64).round()
+        first = max(1, round(start * self.steps))
+        nodes = torch.linspace(first, 0, min(steps, first) + 1, dtype=torch.float64).round()
         return nodes / self.steps
 
 
