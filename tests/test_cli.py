@@ -111,7 +111,7 @@ BAD = {
     "train optimizer.lr=fast": "optimizer.lr=fast: should be a number",
     "train sampler.steps=abc": "sampler.steps=abc: should be a whole number",
     "train sampler.steps=0": "sampler.steps=0: at least 1",
-    "train sampler=prior": "sampler 'prior' does not sample a diffusion: choose from ancestral",
+    "train sampler=prior": "sampler 'prior' does not sample a diffusion: choose from adaptive",
     "train view=tokens": "view=tokens: diffusion needs floats",
     "train model=autoregressive view=grid": "view=grid: autoregressive needs tokens",
     "train view=grd": "unknown view 'grd'.*did you mean 'grid'",

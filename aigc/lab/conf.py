@@ -88,7 +88,10 @@ def usage(name: str) -> str:
     if name == "train":
         lines += ["", "Choices", *_columns(choices())]
     else:
-        lines += ["", "Choices", *_columns({"sampler": choices()["sampler"]})]
+        groups = {"sampler": choices()["sampler"]}
+        if name == "sample":
+            groups["edit"] = sorted(f.stem for f in (conf_dir() / "edit").glob("*.yaml"))
+        lines += ["", "Choices", *_columns(groups)]
     lines += ["", f"Any setting can be overridden; `aigc {name} --cfg job` prints them all."]
     return "\n".join(lines)
 

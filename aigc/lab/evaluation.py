@@ -111,7 +111,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     """Judge `run` and add the rows to its `results.jsonl`, the reference rows to
     `references.jsonl`."""
     quiet()
-    for name in config["metrics"] or []:
+    for name in (names := config["metrics"]) or []:
         METRICS[name]  # an unknown name is an error before anything is sampled
     counts = run.store.meta["counts"]
     n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
@@ -120,14 +120,18 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     strategy = build.sampler(node, run.config["model"]["name"])
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, node["name"], seed, n, judge_)
-    nats = likelihood(run, judge_.ref, batch)
-    continued = continuations(run, judge_.ref[:CONTINUED], seed, strategy, batch)
+    needs = frozenset().union(*(METRICS[name].needs for name in names or METRICS))
+    nats = continued = None
+    if "nats" in needs:
+        nats = likelihood(run, judge_.ref, batch)
+    if "continued" in needs:
+        continued = continuations(run, judge_.ref[:CONTINUED], seed, strategy, batch)
     evidence = judge_.evidence(samples.ids, nats=nats, cost=cost, continued=continued)
-    given, names = run.dir.status["given"], config["metrics"]
-    given += "prompt" if run.codec.space.end >= 0 else ""
+    given = [run.dir.status["given"], "prompt" if run.codec.space.end >= 0 else ""]
+    given = " ".join(filter(None, given))
     rows = judge(evidence, judge_.reference, run.model.likelihood, given, names)
     facts = {
-        "sampler": _describe(node),
+        "sampler": describe(node),
         "nfe": cost["nfe"],
         "seed": seed,
         "ema": run.config["model"]["ema"],
@@ -220,7 +224,7 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
     return folder
 
 
-def _describe(node: dict[str, Any]) -> str:
+def describe(node: dict[str, Any]) -> str:
     """`ddim steps=50 eta=0.0`; what is null is off and left out."""
     hidden = ("name", "_target_", "families")
     fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]

@@ -100,7 +100,7 @@ def test_guidance_doubles_the_evaluations_where_it_acts(smoke):
     same = run.sample(8, sampler=run.sampler("ddim", steps=4, guidance=1.0)).ids
     own = run.sampler("ddim", steps=4, guidance=3.0, guide=str(run.dir))
     assert torch.equal(plain, same) and torch.equal(plain, run.sample(8, sampler=own).ids)
-    other = run.sampler("ddim", steps=4, guidance=3.0)
+    other = run.sampler("ddim", steps=4, guidance=1000.0)  # the run has seen 64 examples
     assert not torch.equal(plain, run.sample(8, sampler=other).ids)
 
 

@@ -45,8 +45,7 @@ class Adaptive(Sampler):
         z = x / expand(schedule.scale(*schedule(schedule.time(now))), x)
         k1 = slope(z, now)
         for _ in range(self.steps):
-            rest = now - low
-            h = torch.minimum(h, torch.where(rest > now / 2, 0.8 * now, rest).clamp(min=0))
+            h = torch.minimum(h, torch.minimum(0.8 * now, now - low).clamp(min=0))
             z_new, k4, error = _try(slope, z, k1, now, h)
             size = self.tolerance * (1 + now)  # about the standard deviation of the state
             error = error.double().square().flatten(1).mean(1).sqrt() / size

@@ -30,6 +30,11 @@ class Diffusers(Sampler):
     scheduler: str = "DPMSolverMultistepScheduler"
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.start < 1:
+            raise BadInput("sampler=diffusers starts from noise: choose another for this edit")
+
     def __call__(
         self, denoise: Denoise, x: Tensor, schedule: Schedule, rng: Rng
     ) -> Iterator[Tensor]:

@@ -78,16 +78,14 @@ class Diffusion(GenerativeModule):
         """A bound, `(B,)`; noise and times are drawn from torch's global generator."""
         if self.nats_by == "ode":
             return flow_nats(self.denoiser(y), x, self.schedule, self.quantum)
-        with torch.no_grad():
-            denoise = _in_range(self.denoiser(y))
-            return bound(denoise, x, self.schedule, self.quantum, self.terms)
+        denoise = _in_range(self.denoiser(y))
+        return bound(denoise, x, self.schedule, self.quantum, self.terms)
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler | Edit, rng: Rng) -> Iterator[Tensor]:
         """States from noise to data."""
         x_T = self.schedule.prior * rng.normal(*self.view.spec.shape)
         denoise = _in_range(self._guided(y, getattr(sampler, "inner", sampler)))
-        with torch.no_grad():
-            yield from sampler(denoise, x_T, self.schedule, rng)
+        yield from sampler(denoise, x_T, self.schedule, rng)
 
     def denoiser(self, y: Tensor | None) -> Denoiser:
         """`(x_t, t)` to the estimate of `x_0`, as the network gives it."""
@@ -101,7 +99,8 @@ class Diffusion(GenerativeModule):
             return strong
         if other is None and (y is None or not self.label_dropout):
             raise BadInput("sampler.guidance: train with labels and model.label_dropout=0.1")
-        if other and (other.view.spec, other.schedule) != (self.view.spec, self.schedule):
+        path = getattr(other, "schedule", None)
+        if other and (other.view.spec, path) != (self.view.spec, self.schedule):
             raise BadInput("sampler.guide: a run on the same data and with the same schedule")
         weak = other.denoiser(y) if other else self.denoiser(None)
         interval = tuple(sampler.interval or (0.0, 1.0))
@@ -114,8 +113,9 @@ class Diffusion(GenerativeModule):
 
 
 def _in_range(denoise: Denoiser) -> Denoiser:
-    """Estimates kept in the range of the data."""
+    """Estimates kept in the range of the data, without a graph."""
 
+    @torch.no_grad()
     def clamped(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         x0, fraction = denoise.full(x_t, t)
         return x0.clamp(-1, 1), fraction

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from aigc.families.diffusion.objective import Denoise
-from aigc.families.diffusion.sampling import Point, Sampler, Walk
+from aigc.families.diffusion.sampling import Point, Stepper, Walk
 
 
 @dataclass(frozen=True)
-class DPMpp2M(Sampler):
+class DPMpp2M(Stepper):
     """DPM-Solver++ 2M (Lu et al. 2022, arXiv:2211.01095, algorithm 2)."""
 
     steps: int = 20
@@ -23,7 +23,7 @@ class DPMpp2M(Sampler):
 
 
 @dataclass(frozen=True)
-class UniPC(Sampler):
+class UniPC(Stepper):
     """UniPC of order 2 with B(h) = e^h - 1 (Zhao et al. 2023, arXiv:2302.04867, algorithms 5 to
     8).
 

@@ -12,7 +12,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from aigc.families.diffusion.predictions import V
+from aigc.families.diffusion.predictions import Prediction
 from aigc.families.diffusion.schedules import Schedule, expand
 from aigc.families.likelihoods import discretized_gaussian
 
@@ -36,7 +36,7 @@ class Objective:
     """
 
     schedule: Schedule
-    predict: object = V()
+    predict: Prediction
     weight: str = "simple"
     learned: bool = False
 

@@ -5,6 +5,7 @@ A prediction gives its coefficients at a time and the target of its loss; the sq
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,17 +14,27 @@ from aigc.core.errors import BadInput
 from aigc.families.diffusion.schedules import Schedule, expand
 
 
+class Prediction(Protocol):
+    """One may also have `scaled(x_t, schedule, t)`: the network's input."""
+
+    def coefficients(self, schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
+        """`c_skip, c_out`, float64 `(B,)`."""
+
+    def target(self, x_0: Tensor, eps: Tensor, schedule: Schedule, t: Tensor) -> Tensor:
+        """What the network should say."""
+
+
 @dataclass(frozen=True)
 class X0:
     """The data itself."""
 
     def coefficients(self, schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`c_skip, c_out`, float64 `(B,)`."""
+        """0 and 1."""
         one = torch.ones_like(t.double())
         return 0 * one, one
 
     def target(self, x_0: Tensor, eps: Tensor, schedule: Schedule, t: Tensor) -> Tensor:
-        """What the network should say."""
+        """The data."""
         return x_0
 
 

@@ -1,12 +1,13 @@
 """Samplers: from noise to data by `denoise(x_t, t) -> x_0`, whatever the network predicts.
 
-All have one signature, `sampler(denoise, x_T, schedule, rng) -> Iterator[x_t]`, share one loop
-and one choice of grid, and differ in their step. More of them: `multistep.py`, `adaptive.py`,
+All have one signature, `sampler(denoise, x_T, schedule, rng) -> Iterator[x_t]`; most share one
+loop and one choice of grid, and differ in their step. More of them: `multistep.py`, `adaptive.py`,
 `hub.py`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
 from typing import Any, Literal, NamedTuple
@@ -66,7 +67,7 @@ class Walk(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """The loop that all share; `steps` is the number of intervals from `t = start` to 0.
+    """What all samplers share; `steps` is the number of intervals from `t = start` to 0.
 
     `grid` places them: even in `time`, or in noise as `karras` (EDM, eq. 5, rho = 7),
     `exponential` (even in its logarithm) or `uniform`. `guidance`, `interval`, `rescale` and
@@ -79,7 +80,7 @@ class Sampler:
     guidance: float | None = None
     interval: list[float] | None = None
     rescale: float | None = None
-    guide: Any = None
+    guide: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         if self.steps < 1:
@@ -88,19 +89,6 @@ class Sampler:
             raise unknown("sampler.grid", self.grid, GRIDS)
         if not 0 < self.start <= 1:
             raise BadInput(f"sampler.start={self.start}: above 0, at most 1")
-
-    def __call__(
-        self, denoise: Denoise, x: Tensor, schedule: Schedule, rng: Rng
-    ) -> Iterator[Tensor]:
-        """States from `x_T` to `x_0`."""
-        walk = Walk(schedule, rng, [])
-        for now, then in pairwise(points(schedule, self.times(schedule))):
-            x = self.step(denoise, x, now, then, walk)
-            yield x
-
-    def step(self, denoise: Denoise, x: Tensor, now: Point, then: Point, walk: Walk) -> Tensor:
-        """The state at `then`, given `x` at `now`."""
-        raise NotImplementedError
 
     def times(self, schedule: Schedule) -> Tensor:
         """Falling times from `start` to 0, float64."""
@@ -122,8 +110,25 @@ def noise_range(schedule: Schedule, start: float = 1.0) -> tuple[float, float]:
     return min(float(high.noise), CEILING), float(low.noise)
 
 
+class Stepper(Sampler, ABC):
+    """The loop over a grid; a method is its step."""
+
+    def __call__(
+        self, denoise: Denoise, x: Tensor, schedule: Schedule, rng: Rng
+    ) -> Iterator[Tensor]:
+        """States from `x_T` to `x_0`."""
+        walk = Walk(schedule, rng, [])
+        for now, then in pairwise(points(schedule, self.times(schedule))):
+            x = self.step(denoise, x, now, then, walk)
+            yield x
+
+    @abstractmethod
+    def step(self, denoise: Denoise, x: Tensor, now: Point, then: Point, walk: Walk) -> Tensor:
+        """The state at `then`, given `x` at `now`."""
+
+
 @dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(Stepper):
     """Song et al. 2021, eq. 12; `eta = 0` is deterministic, `eta = 1` is ancestral sampling."""
 
     eta: float = 0.0
@@ -151,7 +156,7 @@ class Ancestral(DDIM):
 
 
 @dataclass(frozen=True)
-class Euler(Sampler):
+class Euler(Stepper):
     """First order on the probability-flow ODE; with `churn`, EDM's stochastic sampler (Karras et
     al. 2022, algorithm 2): noise is added before each step between `churn_min` and `churn_max`.
     """

@@ -4,6 +4,7 @@
 ("DDPM"); the continuous paths are those of flow matching and of Karras et al. 2022 ("EDM").
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from math import cos, log, pi
@@ -41,7 +42,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(ABC):
     """A discrete chain of `steps` betas, as `(alpha, sigma)` at any `t` in [0, 1].
 
     At `t = k / steps` the values are those of step `k` exactly; between, `log alpha` is
@@ -51,9 +52,9 @@ class Chain:
     steps: int = 1000
     prior = 1.0
 
+    @abstractmethod
     def betas(self) -> Tensor:
         """The variances `(steps,)`, float64."""
-        raise NotImplementedError
 
     @cached_property
     def log_alpha(self) -> Tensor:
@@ -88,8 +89,8 @@ class Chain:
 
     def even(self, steps: int, start: float) -> Tensor:
         """Times that are nodes, so at most as many as there are."""
-        count = max(1, min(steps, round(start * self.steps)))
-        nodes = torch.linspace(start * self.steps, 0, count + 1, dtype=torch.float64).round()
+        first = max(1, round(start * self.steps))
+        nodes = torch.linspace(first, 0, min(steps, first) + 1, dtype=torch.float64).round()
         return nodes / self.steps
 
 
