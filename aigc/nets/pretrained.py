@@ -60,6 +60,7 @@ class PretrainedLM(nn.Module):
         super().__init__()
         model = _fresh(spec, config) if config else _load(name)
         self.lm = _with_lora(model, lora) if lora else model
+        self.lm.train()  # loaded models come with dropout off
         self._fit(spec)
         if frozen:
             self._freeze(frozen)
@@ -163,9 +164,11 @@ class PretrainedLM(nn.Module):
 
 def _load(name: str | None) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     if name is None:
         raise BadInput("net.causal_lm needs a name (of the hub, or a folder) or a config")
+    logging.disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:

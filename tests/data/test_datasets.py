@@ -96,6 +96,10 @@ def test_own_folders_and_files(tmp_path: Path):
     assert parts == {"train": ["train"], "test": ["test"]}  # a.txt is not a split
     parts = sets["pairs"].load(path=str(tmp_path)).parts
     assert parts == {"train": [("a", "train")], "test": [("a", "test")]}
+    (tmp_path / "long.txt").write_text("abcdefghij" * 50)
+    gaps = sets["infill"].load(path=str(tmp_path / "long.txt"), width=10).parts["train"]
+    assert len(gaps) == 50 and len(set(gaps)) > 20
+    assert all(prompt.replace("<gap>", middle) == "abcdefghij" for prompt, middle in gaps)
     assert sets["pairs"].load(path=str(tmp_path / "test.jsonl")).parts["train"] == [("a", "test")]
     (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n")
     source = sets["csv"].load(path=str(tmp_path / "t.csv"), target="b")
@@ -104,7 +108,7 @@ def test_own_folders_and_files(tmp_path: Path):
         sets["csv"].load(path=str(tmp_path / "t.csv"), target="c")
 
 
-@pytest.mark.parametrize("name", ["image_folder", "audio_folder", "text", "csv", "pairs"])
+@pytest.mark.parametrize("name", ["image_folder", "audio_folder", "text", "csv", "pairs", "infill"])
 def test_own_sets_need_a_path_that_exists(name: str):
     with pytest.raises(BadInput, match=r"needs dataset\.path"):
         all_datasets()[name].load()

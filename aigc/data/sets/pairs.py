@@ -1,16 +1,19 @@
 """Texts in two parts, a prompt and the completion that is to be learned: questions, dialogues,
-translations."""
+translations, gaps."""
 
 import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from aigc.core.errors import BadInput
 from aigc.data.datasets import Source, dataset, locate
 from aigc.data.files import own_path, read_text
 
 Pair = tuple[str, str]
+GAP = "<gap>"
 
 
 @dataset(
@@ -76,6 +79,21 @@ def pairs(path: str | None = None) -> Source:
     if "train" not in found:
         raise BadInput(f"{root} holds no train.jsonl")
     return Source(found)
+
+
+@dataset("text", kind="own", licence="yours")
+def infill(path: str | None = None, width: int = 96, seed: int = 0) -> Source:
+    """Gaps to fill in a text file of yours: windows of `width` letters with a part replaced by
+    `<gap>`, and that part.
+
+    Prefix and suffix before the middle, as in Bavarian et al. 2022; both cuts are uniform.
+    """
+    text, random = read_text(own_path(path, "infill")), np.random.RandomState(seed)
+    windows = [text[i : i + width] for i in range(0, len(text) - width + 1, width)]
+    if not windows:
+        raise BadInput(f"{path} has {len(text)} letters, fewer than dataset.width={width}")
+    cuts = np.sort(random.randint(0, width + 1, (len(windows), 2)), 1)
+    return Source({"train": [(w[:a] + GAP + w[b:], w[a:b]) for w, (a, b) in zip(windows, cuts)]})
 
 
 def _lines(path: Path, read: Callable[[dict], list[Pair]]) -> list[Pair]:

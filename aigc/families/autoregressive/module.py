@@ -1,7 +1,7 @@
 """The autoregressive family as a Lightning module."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace as with_changes
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Autoregressive(GenerativeModule):
         if label_dropout and not spec.classes:
             raise BadInput(f"model.label_dropout={label_dropout}: these data have no classes")
         self.label_dropout = label_dropout
-        self.net = causal_lm(with_changes(spec, classes=spec.classes + bool(label_dropout)))
+        self.net = causal_lm(replace(spec, classes=spec.classes + bool(label_dropout)))
         self.register_buffer("allowed", self.view.allowed, persistent=False)
         if self.end >= 0:  # beginnings for samples that are given none
             self.register_buffer("prompts", torch.zeros(PROMPTS, *spec.shape, dtype=torch.long))
@@ -80,9 +80,7 @@ class Autoregressive(GenerativeModule):
         """
         length = self.view.spec.shape[0]
         if prompts is None and self.end >= 0:
-            rows = self.prompts[rng.categorical(torch.ones(PROMPTS, device=rng.device))]
-            sizes = (rows == self.end).int().argmax(1) + 1
-            prompts = [row[:size] for row, size in zip(rows, sizes.tolist())]
+            prompts = self._training_prompts(rng)
         sizes = [0] * n if prompts is None else [len(prompt) for prompt in prompts]
         if max(sizes) >= length:
             raise BadInput(f"the prompt has {max(sizes)} tokens, the window {length}: no room")
@@ -121,6 +119,11 @@ class Autoregressive(GenerativeModule):
             yield from sampler.search(request, rng)
         else:
             yield from decode(request, sampler, rng)
+
+    def _training_prompts(self, rng: Rng) -> list[Tensor]:
+        rows = self.prompts[rng.categorical(torch.ones(PROMPTS, device=rng.device))]
+        sizes = (rows == self.end).int().argmax(1) + 1
+        return [row[:size] for row, size in zip(rows, sizes.tolist())]
 
     def _guided(self, scale: float) -> Guided:
         if not self.label_dropout:
