@@ -195,6 +195,8 @@ def _fill(line: Line, column: Column, rows: list[dict[str, Any]]) -> None:
     chosen = [row for row in ok if row["protocol"] == protocol]
     values = [row["value"] for row in chosen]
     mean, half = interval(values, chosen[0]["sd"])
+    if column.axis == "cost" and not half:
+        half = None  # a count that is the same for all seeds
     line.cells[column] = Cell(
         mean, half, len(values), chosen[0]["kind"], protocol, foreign=protocol != column.protocol
     )

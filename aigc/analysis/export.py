@@ -39,7 +39,7 @@ def number(cell: Cell) -> str:
     """The value with as many digits as mean something; large ones as k and M."""
     if scaled := _scaled(cell, cell.value):
         return scaled
-    if cell.value == int(cell.value) and not cell.half:
+    if cell.value == int(cell.value) and cell.half is None:
         return f"{cell.value:,.0f}"
     return f"{cell.value:,.{decimals(cell)}f}"
 
@@ -62,9 +62,9 @@ def show_cell(line: Line, column: Column) -> str:
 
 
 def half(line: Line, column: Column) -> str:
-    """Half the width of the interval, empty where there is none (or none in a count)."""
+    """Half the width of the interval, empty where there is none."""
     cell = line.cells.get(column)
-    if cell is None or cell.half is None or (column.axis == "cost" and not cell.half):
+    if cell is None or cell.half is None:
         return ""
     return _scaled(cell, cell.half) or f"{cell.half:,.{decimals(cell)}f}"
 
