@@ -12,6 +12,7 @@ from aigc.runs import runs_root
 CORE = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "transformers", "wandb")
 OPTIONAL = {
     "sweep": "optuna",
+    "finetune": "peft",
     "slurm": "submitit",
     "ray": "ray",
     "serve": "gradio",
