@@ -55,17 +55,20 @@ class Objective:
         x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
         out, fraction = self._output(net, x_t, t, y)
         wanted = self.predict.target(x_0, eps, self.schedule, t)
-        c_out = self.predict.coefficients(self.schedule, t)[1]
-        weight = WEIGHTS[self.weight]((alpha / sigma) ** 2, c_out**2)
-        value = (expand(weight, x_0) * (out - wanted).square()).mean()
+        error = (out - wanted).square()
+        if self.weight != "simple":
+            c_out = self.predict.coefficients(self.schedule, t)[1]
+            weight = WEIGHTS[self.weight]((alpha / sigma) ** 2, c_out**2)
+            error = expand(weight, x_0) * error
+        value = error.mean()
         if self.learned:
             x0 = self._x0(out.detach(), x_t, t)
             value = value + self._variational(x_0, x0, fraction, t)
         return value
 
     def denoise(self, net: Net, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The estimate of `x_0` and, in units of `[log posterior, log forward]` variance, the
-        learned one (0 where it is not learned)."""
+        """The estimate of `x_0`, and where the log variance stands between the posterior's (0) and
+        the forward step's (1); 0 where it is not learned."""
         out, fraction = self._output(net, x_t, t, y)
         return self._x0(out, x_t, t), fraction
 
