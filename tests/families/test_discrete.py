@@ -157,7 +157,7 @@ def rate(process: Process, log_law: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor)
 @BOTH
 @pytest.mark.parametrize("alpha", [Linear(), Cosine()], ids=["linear", "cosine"])
 def test_the_rate_is_the_score_entropy_and_the_limit_of_small_steps(kind, alpha):
-    """SEDD's eq. 9 written out with the rates of the forward process, for masks and for noise."""
+    """SEDD's score entropy with the rates of the forward process, for masks and for noise."""
     process, t = kind(V, None, alpha), 0.45
     law = torch.rand(V, generator=torch.manual_seed(0), dtype=torch.float64)
     law = law / law.sum()

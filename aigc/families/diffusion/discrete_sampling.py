@@ -65,8 +65,7 @@ class MaskedSampler(TokenSampler):
 
 @dataclass(frozen=True)
 class Cached(MaskedSampler):
-    """Ancestral sampling that keeps a prediction while no token changes (MDLM, Sahoo et al. 2024,
-    section 4).
+    """Ancestral sampling that keeps a prediction while no token changes (MDLM, Sahoo et al. 2024).
 
     The step in which a token appears depends on no token, so each sample goes straight to its next
     change: an evaluation a change, at most one a token.
@@ -98,7 +97,7 @@ class Cached(MaskedSampler):
 @dataclass(frozen=True)
 class SemiAutoregressive(Cached):
     """Blocks of `block` tokens from left to right, each by cached ancestral sampling with its share
-    of the steps (LLaDA, Nie et al. 2025, section 2.4): 1 is autoregressive."""
+    of the steps (LLaDA, Nie et al. 2025): 1 is autoregressive."""
 
     block: int = 16
 
