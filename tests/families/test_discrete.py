@@ -26,6 +26,7 @@ from aigc.families.diffusion.discrete_sampling import (
     Cached,
     Confidence,
     SemiAutoregressive,
+    dense_rank,
     pick,
 )
 from aigc.nets.token_denoiser import TokenDenoiser
@@ -156,7 +157,7 @@ def rate(process: Process, log_law: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor)
 @BOTH
 @pytest.mark.parametrize("alpha", [Linear(), Cosine()], ids=["linear", "cosine"])
 def test_the_rate_is_the_score_entropy_and_the_limit_of_small_steps(kind, alpha):
-    """SEDD's eq. 9 written out with the rates of the forward process, for masks and for noise."""
+    """SEDD's score entropy with the rates of the forward process, for masks and for noise."""
     process, t = kind(V, None, alpha), 0.45
     law = torch.rand(V, generator=torch.manual_seed(0), dtype=torch.float64)
     law = law / law.sum()
@@ -310,16 +311,34 @@ def counted(known: Known):
     return denoise, calls
 
 
-def test_the_cache_changes_the_cost_and_not_the_samples():
+@pytest.mark.parametrize(("steps", "calls"), [(1, 1), (1000, 3)])
+def test_the_cache_evaluates_once_a_change(steps: int, calls: int):
     known = Known(Absorbing(V, None, Linear()))
-    results = []
-    for sampler, most in ((Ancestral(200), 200), (Cached(200), 3)):
-        denoise, calls = counted(known)
-        rng = Rng(0, torch.arange(1))
-        *_, x = sampler(denoise, torch.full((1, 3), V), known.process, rng)
-        results.append(x)
-        assert len(calls) == most
-    assert torch.equal(*results)
+    for sampler, wanted in ((Ancestral(steps), steps), (Cached(steps), calls)):
+        denoise, made = counted(known)
+        states = list(
+            sampler(denoise, torch.full((1, 3), V), known.process, Rng(0, torch.arange(1)))
+        )
+        assert len(made) == wanted
+        assert (states[-1] < V).all()
+
+
+@pytest.mark.parametrize("alpha", [Linear(), Cosine()], ids=["linear", "cosine"])
+def test_the_cache_does_not_change_the_law(alpha):
+    """Not even of few steps, which is a wrong one: tokens that appear together are independent."""
+    known, n, found = Known(Absorbing(V, None, alpha)), 8_000, []
+    x_T = torch.full((n, 3), V)
+    for sampler in (Ancestral(2), Cached(2)):
+        *_, x = sampler(known.denoise, x_T, known.process, Rng(0, torch.arange(n)))
+        found.append(frequency((x * torch.tensor([V * V, V, 1])).sum(1), V**3))
+    floor = float((known.p * (1 - known.p) / n * 4 / np.pi).sqrt().sum()) / 2
+    assert 0.5 * (found[0] - found[1]).abs().sum() < 1.3 * floor
+    assert min(0.5 * (f - known.p).abs().sum() for f in found) > 2 * floor
+
+
+def test_dense_ranks():
+    key = torch.tensor([[5, 2, 5, 9], [1, 1, 1, 1]])
+    assert dense_rank(key).tolist() == [[1, 0, 1, 2], [0, 0, 0, 0]]
 
 
 def test_blocks_are_filled_from_left_to_right():

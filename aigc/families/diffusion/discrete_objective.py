@@ -33,7 +33,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """`alpha = 1 - cos(pi / 2 (1 - t))` (MDLM, appendix E.1): few tokens are lost early."""
+    """`alpha = 1 - cos(pi / 2 (1 - t))` (MDLM): few tokens are lost early."""
 
     def __call__(self, t: Tensor) -> Tensor:
         """The chance to be kept until `t`."""
@@ -55,7 +55,6 @@ class Process(nn.Module):
         self.vocab, self.states, self.alpha = vocab, vocab, alpha
         allowed = torch.ones(1, vocab, dtype=torch.bool) if allowed is None else allowed
         self.register_buffer("levels", allowed.sum(1), persistent=False)
-        self.register_buffer("prior", allowed / self.levels[:, None], persistent=False)
 
     def noise(self, u: Tensor) -> Tensor:
         """Tokens from the prior, by uniform numbers `u (B, T)`."""
@@ -119,7 +118,7 @@ class Absorbing(Process):
 
     def nats(self, log_law: LogLaw, x_0: Tensor, u: Tensor) -> Tensor:
         """The integral of MDLM eq. 10 over time is a sum over the number `n` of masks, in which
-        `alpha` drops out (Ou et al. 2024, eq. 13): `T / n` times the nats of `n` masked tokens.
+        `alpha` drops out (Ou et al. 2024): `T / n` times the nats of `n` masked tokens.
 
         Drawing `n` instead of a time halves the variance.
         """
@@ -142,6 +141,11 @@ class Absorbing(Process):
 class Uniform(Process):
     """Tokens turn into any token that may stand at their position, with equal chance (D3PM)."""
 
+    def __init__(self, vocab: int, allowed: Tensor | None, alpha: Linear | Cosine):
+        super().__init__(vocab, allowed, alpha)
+        prior = torch.arange(vocab) < self.levels[:, None]
+        self.register_buffer("prior", prior / self.levels[:, None], persistent=False)
+
     def informed(self, logits: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """`logits` with `log(q(x_t | x_0 = x_t) / q(x_t | another))` added at `x_t`."""
         alpha = self.alpha(t)[:, None]
@@ -157,8 +161,8 @@ class Uniform(Process):
         return self.rate(log_law(x_t, t), x_0, x_t, t).sum(1)
 
     def rate(self, log_law: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Nats a token and unit of time, `(B, T)`: the score entropy (SEDD, Lou et al. 2024, eq. 9)
-        of the ratios `p(x_t = j) / p(x_t)` that the law implies."""
+        """Nats a token and unit of time, `(B, T)`: the score entropy (SEDD, Lou et al. 2024,
+        theorem 3.6) of the ratios `p(x_t = j) / p(x_t)` that the law implies."""
         alpha = self.alpha(t)[:, None]
         wanted = self._ratios(self._one_hot(x_0, log_law), x_t, alpha, alpha)
         ratios = self._ratios(log_law.exp(), x_t, alpha, alpha)
@@ -202,8 +206,8 @@ def _divergence(q: Tensor, p: Tensor) -> Tensor:
 def nats_at(
     log_law: LogLaw, process: Process, x_0: Tensor, u: Tensor, steps: int | None = None
 ) -> Tensor:
-    """The bound on `-log p(x_0)` as one term of it says, `(B,)`: its mean over uniform `u (B,)` is
-    the bound of `steps` steps (D3PM eq. 1), or of continuous time (MDLM eq. 10, SEDD eq. 9)."""
+    """One term of the bound on `-log p(x_0)`, `(B,)`: its mean over uniform `u (B,)` is the bound
+    of `steps` steps (D3PM eq. 1), or of continuous time (MDLM eq. 10, SEDD theorem 3.6)."""
     if steps is None:
         return process.nats(log_law, x_0, u)
     k = (u * steps).floor().clamp(max=steps - 1)
@@ -214,7 +218,7 @@ def nats_at(
 
 def stratified(n: int, device: torch.device) -> Tensor:
     """`n` uniform numbers, evenly spread from a random offset: less noise in a batch's mean (VDM,
-    Kingma et al. 2021, appendix I.1)."""
+    Kingma et al. 2021, appendix I)."""
     return (torch.rand(1, device=device) + torch.arange(n, device=device) / n) % 1
 
 

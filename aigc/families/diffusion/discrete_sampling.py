@@ -1,9 +1,8 @@
 """Samplers of tokens by `denoise(x_t, t) -> p(x_0 | x_t)`.
 
 All have one signature, `sampler(denoise, x_T, process, rng) -> Iterator[x_t]`. Those of the
-absorbing process leave tokens that are not masked as they are, so that a start with some tokens
-given is filled in. They take a denoiser that needs no time, and call it only when a token has
-changed.
+absorbing process alone use that its denoiser needs no time, and leave tokens that are not masked
+as they are, so that a start with some tokens given is filled in.
 """
 
 from collections.abc import Callable, Iterator
@@ -66,42 +65,39 @@ class MaskedSampler(TokenSampler):
 
 @dataclass(frozen=True)
 class Cached(MaskedSampler):
-    """Ancestral sampling that keeps the prediction while no token of the batch changes (MDLM,
-    Sahoo et al. 2024, section 4): the same samples for at most one evaluation a token."""
+    """Ancestral sampling that keeps a prediction while no token changes (MDLM, Sahoo et al. 2024).
+
+    The step in which a token appears depends on no token, so each sample goes straight to its next
+    change: an evaluation a change, at most one a token.
+    """
 
     def __call__(
         self, denoise: Denoise, x: Tensor, process: Absorbing, rng: Rng
     ) -> Iterator[Tensor]:
         """States from `x_T` to `x_0`."""
-        yield from self.fill(denoise, x, process, rng, self.steps, slice(None))
-
-    def fill(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        process: Absorbing,
-        rng: Rng,
-        steps: int,
-        where: slice,
-    ) -> Iterator[Tensor]:
-        """Unmask the positions `where` in `steps` steps."""
-        law = None
-        for t, s in intervals(steps, x):
-            law = denoise(x, t) if law is None else law
-            part = x[:, where]
-            x_0 = pick(law[:, where], rng.uniform(part.shape[1]))
-            new = process.step(part, x_0, t, s, *rng.uniform(2, part.shape[1]).unbind(1))
-            if not torch.equal(new, part):
-                x = x.clone()
-                x[:, where] = new
-                law = None if (new == process.mask).any() else law
+        masked = x == process.mask
+        turn = dense_rank(self.when(x, process, rng).masked_fill(~masked, 2**62))  # given: never
+        yield x
+        for k in range(int(turn.masked_fill(~masked, -1).max()) + 1):
+            law = denoise(x, x.new_ones(len(x), dtype=torch.float64))
+            guess = pick(law, rng.uniform(x.shape[1]))
+            x = torch.where(masked & (turn == k), guess, x)
             yield x
+
+    def when(self, x: Tensor, process: Absorbing, rng: Rng) -> Tensor:
+        """The step in which each token appears, `(B, T)` from 0."""
+        return self._step(x, process, rng, self.steps)
+
+    def _step(self, x: Tensor, process: Absorbing, rng: Rng, steps: int) -> Tensor:
+        times = torch.arange(1, steps, dtype=torch.float64, device=x.device) / steps
+        u = rng.uniform(x.shape[1])  # a token is masked at the times where u < 1 - alpha
+        return steps - 1 - torch.searchsorted(1 - process.alpha(times), u, right=True)
 
 
 @dataclass(frozen=True)
 class SemiAutoregressive(Cached):
     """Blocks of `block` tokens from left to right, each by cached ancestral sampling with its share
-    of the steps (LLaDA, Nie et al. 2025, section 2.4): 1 is autoregressive."""
+    of the steps (LLaDA, Nie et al. 2025): 1 is autoregressive."""
 
     block: int = 16
 
@@ -110,17 +106,11 @@ class SemiAutoregressive(Cached):
         if self.block < 1:
             raise BadInput(f"sampler.block={self.block}: at least 1")
 
-    def __call__(
-        self, denoise: Denoise, x: Tensor, process: Absorbing, rng: Rng
-    ) -> Iterator[Tensor]:
-        """States from `x_T` to `x_0`."""
-        starts = range(0, x.shape[1], self.block)
-        steps = -(-self.steps // len(starts))
-        for start in starts:
-            where = slice(start, start + self.block)
-            for state in self.fill(denoise, x, process, rng, steps, where):
-                yield state
-            x = state
+    def when(self, x: Tensor, process: Absorbing, rng: Rng) -> Tensor:
+        """The step in which each token appears, `(B, T)` from 0."""
+        block = torch.arange(x.shape[1], device=x.device) // self.block
+        steps = -(-self.steps // (int(block[-1]) + 1))
+        return block * steps + self._step(x, process, rng, steps)
 
 
 @dataclass(frozen=True)
@@ -167,6 +157,13 @@ def intervals(steps: int, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=x.device)
     for t, s in pairwise(times):
         yield t.expand(len(x)), s.expand(len(x))
+
+
+def dense_rank(key: Tensor) -> Tensor:
+    """How many different smaller values are in the row, `(B, T)`."""
+    value, index = key.sort(1)
+    rank = (value.diff(dim=1, prepend=value[:, :1]) != 0).long().cumsum(1)
+    return torch.zeros_like(rank).scatter(1, index, rank)
 
 
 def pick(law: Tensor, u: Tensor) -> Tensor:
