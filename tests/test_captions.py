@@ -102,3 +102,25 @@ def test_a_class_may_be_given_by_name(smoke, aigc, tmp_path: Path):
     assert code == 0 and (np.load(tmp_path / "ids.npz")["y"] == 1).all()
     code, _, err = aigc("sample", f"run={folder}", "y=benin")
     assert code == 2 and "choose from benign, malignant" in err and "did you mean" in err
+
+
+def test_guidance_by_a_caption_moves_away_from_the_empty_one(smoke):
+    words = ["dataset=captioned_digits", "dataset.n=1000", "budget.examples=128"]
+    words += ["model.label_dropout=0.3", "trainer.preview=0"]
+    for family, sampler in (("autoregressive", "guided"), ("diffusion", "ddim")):
+        run = load(smoke(f"model={family}", *words))
+        options = {"steps": 4} if family == "diffusion" else {}
+        plain, guided = (
+            run.sample(4, y="two ones in blue", sampler=run.sampler(sampler, guidance=g, **options))
+            for g in (1.0, 50.0)
+        )
+        assert not torch.equal(plain.ids, guided.ids)
+        again = run.sampler(sampler, guidance=50.0, **options)
+        some = run.sample(4, y="two ones in blue", sampler=again, batch_size=3)
+        assert torch.equal(some.ids, guided.ids)
+
+
+def test_a_net_that_reads_labels_alone_is_refused(aigc):
+    words = ["model=diffusion", "dataset=captioned_digits", "net/denoiser=dit", "budget=smoke"]
+    code, _, err = aigc("train", *words)
+    assert code == 2 and "DiT reads no captions" in err

@@ -185,6 +185,13 @@ class GenerativeModule(L.LightningModule):
         return labels
 
 
+def hide(y: Tensor, share: float, null: int = -1) -> Tensor:
+    """Labels `(B,)` or captions `(B, L)`, a random share of them replaced by `null`: a model that
+    also learns to do without can be guided (Ho & Salimans 2022)."""
+    hidden = torch.rand(len(y), device=y.device) < share
+    return y.masked_fill(hidden.view(-1, *[1] * (y.ndim - 1)), null)
+
+
 def _leaves(cls: type) -> list[type]:
     """A class and those derived from it, without bases that cannot be called."""
     can = any(name in dir(cls) for name in ("__call__", "z", "search"))

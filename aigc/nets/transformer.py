@@ -164,7 +164,7 @@ class CausalTransformer(nn.Module):
         x = self.tokens(ids)
         opening = cache is None or cache.length == 0
         if opening:
-            x = torch.cat([*self._before(ids, y), x], dim=1)
+            x = torch.cat([*self._opening(ids, y), x], dim=1)
         first = cache.length if cache else 0
         x = self.dropout(x + self.place[first : first + x.shape[1]])
         for layer, block in enumerate(self.blocks):
@@ -174,7 +174,7 @@ class CausalTransformer(nn.Module):
         x = x[:, self.before :] if opening else x
         return F.linear(self.norm(x), self.tokens.weight)
 
-    def _before(self, ids: Tensor, y: Tensor | None) -> list[Tensor]:
+    def _opening(self, ids: Tensor, y: Tensor | None) -> list[Tensor]:
         """States of the caption and the start token."""
         none = ids.new_zeros(len(ids))
         if self.caption is None:

@@ -12,7 +12,7 @@ from aigc.core.spec import completion
 from aigc.families.autoregressive.objective import token_nats
 from aigc.families.autoregressive.processed import Guided
 from aigc.families.autoregressive.sampling import Pick, Request, Search, decode
-from aigc.families.base import ROWS, GenerativeModule, Loss
+from aigc.families.base import ROWS, GenerativeModule, Loss, hide
 
 PROMPTS = 256  # training prompts kept for samples that are given none
 
@@ -33,10 +33,12 @@ class Autoregressive(GenerativeModule):
     def __init__(self, causal_lm: Callable[..., nn.Module], label_dropout: float = 0.0, **common):
         super().__init__(**common)
         spec = self.view.spec
-        if label_dropout and not spec.classes:
+        if label_dropout and not spec.classes and not spec.caption:
             raise BadInput(f"model.label_dropout={label_dropout}: these data have no classes")
         self.label_dropout = label_dropout
-        self.net = causal_lm(replace(spec, classes=spec.classes + bool(label_dropout)))
+        self.null = spec.classes or -1  # a class more, or the empty caption
+        more = bool(label_dropout and spec.classes)
+        self.net = causal_lm(replace(spec, classes=spec.classes + more))
         self.register_buffer("allowed", self.view.allowed, persistent=False)
         if self.end >= 0:  # beginnings for samples that are given none
             self.register_buffer("prompts", torch.zeros(PROMPTS, *spec.shape, dtype=torch.long))
@@ -55,8 +57,7 @@ class Autoregressive(GenerativeModule):
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """Mean nats a token that is to be predicted."""
         if self.training and self.label_dropout:
-            hidden = torch.rand(len(y), device=y.device) < self.label_dropout
-            y = y.masked_fill(hidden, self.view.spec.classes)
+            y = hide(y, self.label_dropout, self.null)
         nats = token_nats(self.net, x, y, self.allowed, self.end)
         value = nats.sum() / completion(x, self.end).sum()
         return Loss(value, {"loss": value.detach()})
@@ -131,7 +132,7 @@ class Autoregressive(GenerativeModule):
                 f"sampler.guidance={scale} needs a model that was trained without labels too: "
                 "model.label_dropout=0.1 on data with classes"
             )
-        return Guided(self.net, self.view.spec.classes, scale)
+        return Guided(self.net, self.null, scale)
 
     @property
     def sampled_net(self) -> nn.Module:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput
@@ -76,12 +77,13 @@ class Guided:
 
     def __init__(self, net: Any, null: int, scale: float):
         self.net, self.null, self.scale = net, null, scale
+        self.before = getattr(net, "before", 0)
 
     def __call__(self, ids: Tensor, y: Tensor, cache: "Both | None" = None) -> Tensor:
         """As the role says."""
         given, free = (None, None) if cache is None else (cache.given, cache.free)
         with_y = self.net(ids, y, given).log_softmax(-1)
-        without = self.net(ids, y.new_full((len(ids),), self.null), free).log_softmax(-1)
+        without = self.net(ids, torch.full_like(y, self.null), free).log_softmax(-1)
         return without + self.scale * (with_y - without)
 
     def cache(self, batch: int) -> "Both":

@@ -79,7 +79,8 @@ class Stream:
     def back(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
         self.read = min(self.read, length)
-        self.cache.length = self.read + 1  # and the start
+        # ... and the start, with what comes before it.
+        self.cache.length = self.read + 1 + getattr(self.request.net, "before", 0)
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows of the batch (repeats allowed)."""

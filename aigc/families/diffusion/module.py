@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import Rng
-from aigc.families.base import GenerativeModule, Loss
+from aigc.families.base import GenerativeModule, Loss, hide
 from aigc.families.diffusion.editing import Edit
 from aigc.families.diffusion.guidance import Guidance
 from aigc.families.diffusion.likelihood import flow_nats
@@ -69,8 +69,7 @@ class Diffusion(GenerativeModule):
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """Weighted mean squared error of the prediction."""
         if self.training and self.label_dropout and y is not None:
-            hidden = torch.rand(len(y), device=y.device) < self.label_dropout
-            y = y.masked_fill(hidden.view(-1, *[1] * (y.ndim - 1)), -1)
+            y = hide(y, self.label_dropout)
         value = self.objective.loss(self.net, x, y)
         return Loss(value, {"loss": value.detach()})
 
