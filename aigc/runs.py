@@ -121,6 +121,12 @@ class RunDir:
         write_atomic(self / name, text)
 
 
+def shown_folder(sampler: str, seed: int) -> str:
+    """How the folder of judged samples begins: the strategy's name and a hash of its settings."""
+    digest = hashlib.sha256(sampler.encode()).hexdigest()[:6]
+    return f"evaluated-{sampler.split()[0]}-{digest}-s{seed}"
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

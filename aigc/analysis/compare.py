@@ -6,6 +6,7 @@ from math import sqrt
 from typing import Any
 
 from aigc.analysis.load import REFERENCES, Record
+from aigc.analysis.recipe import differences, recipe
 
 ORDER = (
     "autoregressive",
@@ -61,14 +62,33 @@ class Cell:
 
 @dataclass
 class Line:
-    """One row of the table."""
+    """One row of the table.
+
+    `differs` are the settings in which it differs from others of its family in the table.
+    """
 
     name: str
     family: str
-    detail: str = ""
+    sampler: str = ""
+    differs: str = ""
     cells: dict[Column, Cell] = field(default_factory=dict)
     reasons: dict[Column, str] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+
+    @property
+    def short(self) -> str:
+        """The sampler's name, and what sets the line apart."""
+        return " ".join(filter(None, [self.sampler.split(" ")[0], self.differs]))
+
+    @property
+    def title(self) -> str:
+        """The family, and what sets the line apart."""
+        return f"{self.name} ({self.differs})" if self.differs else self.name
+
+    @property
+    def detail(self) -> str:
+        """The sampler with its settings, and what sets the line apart."""
+        return "; ".join(filter(None, [self.sampler, self.differs]))
 
 
 @dataclass
@@ -91,7 +111,7 @@ class Table:
                 cell = line.cells.get(column)
                 if cell and cell.foreign:
                     out.append(
-                        f"{line.name}, {column.title}: measured as “{cell.protocol}”, "
+                        f"{line.title}, {column.title}: measured as “{cell.protocol}”, "
                         f"the column as “{column.protocol}”; shown with a dagger and not ranked."
                     )
         if any(_mixed_kinds(self.models, column) for column in self.columns):
@@ -113,10 +133,15 @@ class Table:
 
 def tables(records: list[Record]) -> list[Table]:
     """One table a data set, in order of first appearance."""
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.dataset, record.modality].append(record)
-    return [_table(dataset, modality, group) for (dataset, modality), group in groups.items()]
+        content = record.dir.status["data"].get("hash")  # of own files: two may share a name
+        groups[record.dataset, record.modality, content].append(record)
+    names = Counter(dataset for dataset, _, _ in groups)
+    return [
+        _table(f"{name} #{content[:4]}" if names[name] > 1 else name, modality, group)
+        for (name, modality, content), group in groups.items()
+    ]
 
 
 def _table(dataset: str, modality: str, records: list[Record]) -> Table:
@@ -152,7 +177,8 @@ def _model_lines(records: list[Record], columns: list[Column]) -> list[Line]:
     groups: dict[tuple, list[tuple[Record, dict]]] = defaultdict(list)
     for record in records:
         for row in record.rows:
-            groups[record.family, _recipe(record), row["sampler"]].append((record, row))
+            row = {**row, "run": str(record.dir)}
+            groups[record.family, recipe(record.config), row["sampler"]].append((record, row))
     lines = []
     for (family, _, sampler), pairs in groups.items():
         line = Line(NAMES.get(family, family), family, sampler)
@@ -160,6 +186,11 @@ def _model_lines(records: list[Record], columns: list[Column]) -> list[Line]:
         for column in columns:
             _fill(line, column, [row for _, row in pairs])
         lines.append(line)
+    for family in {line.family for line in lines}:
+        own = [line for line in lines if line.family == family]
+        told = differences([line.records[0].config for line in own], [line.sampler for line in own])
+        for line, text in zip(own, told):
+            line.differs = text
     rank = {family: i for i, family in enumerate(ORDER)}
     return sorted(lines, key=lambda line: rank.get(line.family, len(rank)))
 
@@ -193,7 +224,10 @@ def _fill(line: Line, column: Column, rows: list[dict[str, Any]]) -> None:
     protocols = Counter(row["protocol"] for row in ok)
     protocol = column.protocol if column.protocol in protocols else protocols.most_common(1)[0][0]
     chosen = [row for row in ok if row["protocol"] == protocol]
-    values = [row["value"] for row in chosen]
+    by_run: dict[Any, list[float]] = defaultdict(list)
+    for i, row in enumerate(chosen):  # several evaluations of a run are no training seeds
+        by_run[row.get("run", i)].append(row["value"])
+    values = [sum(own) / len(own) for own in by_run.values()]
     mean, half = interval(values, chosen[0]["sd"])
     if column.axis == "cost" and not half:
         half = None  # a count that is the same for all seeds
@@ -221,20 +255,13 @@ def _rank(models: list[Line], column: Column) -> None:
     if len(cells) < 2 or _mixed_kinds(models, column):
         return
     if column.better == "target":
-        best = min(cells, key=lambda cell: abs(cell.value - column.target))
+        gaps = [abs(cell.value - column.target) for cell in cells]
     else:
-        best = (min if column.better == "low" else max)(cells, key=lambda cell: cell.value)
-    best.best = True
+        gaps = [cell.value if column.better == "low" else -cell.value for cell in cells]
+    for cell, gap in zip(cells, gaps):
+        cell.best = gap == min(gaps)
 
 
 def _mixed_kinds(models: list[Line], column: Column) -> bool:
     kinds = {line.cells[column].kind for line in models if column in line.cells}
     return column.axis == "likelihood" and len(kinds) > 1
-
-
-def _recipe(record: Record) -> str:
-    """The configuration without what seeds, names and places differ in."""
-    import json
-
-    dropped = {"seed", "study", "logger", "sampler", "plugins"}
-    return json.dumps({k: v for k, v in record.config.items() if k not in dropped}, sort_keys=True)

@@ -91,19 +91,25 @@ def write_csv(found: list[Table], path: Path) -> None:
 def latex(table: Table) -> str:
     """A booktabs table of everything but cost."""
     columns = [c for c in table.columns if c.axis != "cost"]
-    heads = [head(c).replace("|", " ").strip() for c in columns]
+    heads = [_escape(head(c).replace("|", " ").strip()) for c in columns]
     for mark, command in (("↓", r"$\downarrow$"), ("↑", r"$\uparrow$"), ("→", r"$\rightarrow$")):
         heads = [h.replace(mark, command) for h in heads]
     rows = [" & ".join(["", *heads]) + r" \\", r"\midrule"]
     for i, line in enumerate(table.models + table.references):
         if i == len(table.models):
             rows.append(r"\midrule")
-        rows.append(" & ".join([line.name, *(_latex_cell(line, c) for c in columns)]) + r" \\")
+        rows.append(
+            " & ".join([_escape(line.title), *(_latex_cell(line, c) for c in columns)]) + r" \\"
+        )
     body = "\n".join(rows)
     return (
         f"% {table.dataset}\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n\\toprule\n{body}\n"
         "\\bottomrule\n\\end{tabular}"
     )
+
+
+def _escape(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%").replace("#", r"\#")
 
 
 def _latex_cell(line: Line, column: Column) -> str:
@@ -137,7 +143,7 @@ def print_table(table: Table) -> None:
         texts = [show_cell(line, c) for c in columns]
         best = [c in line.cells and line.cells[c].best for c in columns]
         grid.add_row(
-            line.name.split(" (")[0],
+            line.title.removesuffix(" (floor)"),
             *(f"[bold green]{text}[/]" if b else text for text, b in zip(texts, best)),
             style="" if i < len(table.models) else "dim",
         )

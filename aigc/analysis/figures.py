@@ -131,7 +131,7 @@ def quality_against_cost(table: Table) -> Any | None:
                 fmt=MARKERS.get(line.family, "x"),
                 color=colour(line.family),
                 capsize=2,
-                label=line.name,
+                label=line.title,
             )
         _references(axis, table, column)
         axis.set(xscale="log", yscale="log", xlabel="seconds a sample", ylabel="Fréchet distance")
@@ -176,7 +176,7 @@ def _bars(axis: Any, table: Table, columns: list[Column]) -> None:
             width * 0.9,
             yerr=[cell.half or 0 if cell else 0 for cell in cells],
             color=colour(line.family),
-            label=f"{line.name} ({line.detail.split()[0]})",
+            label=f"{line.name} ({line.short})",
             error_kw={"lw": 0.8},
         )
     floor = next((line for line in table.references if line.family == "real"), None)

@@ -1,6 +1,7 @@
 """Finished, judged runs as plain records; reads run folders and nothing else."""
 
 import csv
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,4 +85,7 @@ def collect(paths: list[str]) -> list[Record]:
         raise BadInput(
             f"{records[0].dir} has no results yet: run `aigc evaluate run={records[0].dir}`"
         )
+    for record in records:
+        if not record.rows:
+            print(f"left out, not judged yet: aigc evaluate run={record.dir}", file=sys.stderr)
     return judged

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from aigc.analysis.compare import Line, Table
+from aigc.runs import shown_folder
 
 
 def wall(line: Line) -> dict[str, Any]:
     """What there is to see or hear of a line's samples."""
     record = line.records[0]
-    folder = record.folder(f"evaluated-{line.detail.split()[0]}") or record.folder("preview")
-    return {"title": line.name, "detail": line.detail, **media(folder)}
+    seeds = sorted({row["seed"] for row in record.rows if row["sampler"] == line.sampler})
+    folders = [record.folder(shown_folder(line.sampler, seed)) for seed in seeds]
+    folder = next(filter(None, folders), None) or record.folder("preview")
+    return {"title": line.title, "detail": line.detail, **media(folder)}
 
 
 def real_wall(table: Table) -> list[dict[str, Any]]:

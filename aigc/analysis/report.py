@@ -90,7 +90,7 @@ def write_png(table: Table, path: Path) -> None:
     walls = []
     for item, line in [(wall(line), line) for line in table.models]:
         if item["picture"]:
-            walls.append((line.name, pixels(item["picture"])))
+            walls.append((line.title, pixels(item["picture"])))
     for item in real_wall(table):
         if item["picture"]:
             walls.append((item["title"], pixels(item["picture"])))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from aigc.core import caption
 from aigc.core.errors import BadInput
@@ -32,8 +34,8 @@ class Split:
     stay together; 0 cuts in running order (train, validation, test).
     """
 
-    validation: float = 0.1
-    test: float = 0.1
+    validation: float = 0.2
+    test: float = 0.2
     seed: int = 0
     block: int = 1
 
@@ -63,6 +65,18 @@ class Store:
         """Labels `(N,)` or captions `(N, L)` int64, or None for a data set without either."""
         file = self.folder / f"labels-{split}.npy"
         return np.load(file, allow_pickle=False) if file.exists() else None
+
+    def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
+        """`n` examples of a split, ids and labels: all in order, or fewer in one random order.
+
+        Files are often sorted by class, and the first rows of a text are one page.
+        """
+        ids, y = self.ids(split), self.labels(split)
+        rows = np.arange(len(ids))
+        if n < len(ids):
+            rows = np.random.RandomState(0).permutation(len(ids))[:n]
+        labels = None if y is None else torch.from_numpy(y[rows])
+        return torch.from_numpy(ids[rows].astype(np.int64)), labels
 
 
 def cache_root() -> Path:

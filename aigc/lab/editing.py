@@ -55,14 +55,12 @@ def examples(run: "Run", source: str | Tensor, n: int) -> tuple[Tensor, Tensor |
     if isinstance(source, Tensor):
         return source, None
     if source in ("train", "validation", "test"):
-        ids, y = run.store.ids(source)[:n], run.store.labels(source)
-    elif Path(source).is_file():
-        file = np.load(source)
-        ids, y = file["ids"][:n], file.get("y")
-    else:
+        return run.store.examples(source, n)
+    if not Path(source).is_file():
         raise BadInput(f"edit.source={source}: train, validation, test or an ids.npz")
-    y = None if y is None else torch.from_numpy(y[:n].astype("int64"))
-    return torch.from_numpy(ids.astype("int64")), y
+    file = np.load(source)
+    y = torch.from_numpy(file["y"][:n].astype("int64")) if "y" in file else None
+    return torch.from_numpy(file["ids"][:n].astype("int64")), y
 
 
 def kept(ids: Tensor, keep: float) -> Tensor:

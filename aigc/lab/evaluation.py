@@ -20,7 +20,7 @@ from aigc.metrics.baselines import GaussianFit, Marginals
 from aigc.metrics.features import EXTRACTORS, Extractor, dims_for
 from aigc.metrics.registry import METRICS, Evidence
 from aigc.metrics.suite import Row, judge
-from aigc.runs import RunDir, write_atomic
+from aigc.runs import RunDir, shown_folder, write_atomic
 
 TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
 SHOWN = 64
@@ -32,12 +32,12 @@ class Judge:
 
     def __init__(self, store: Store, n: int, extractors: list[str]):
         self.store, self.codec, self.n = store, store.codec, n
-        self.ids = {s: _ids(store, s) for s in ("train", "validation", "test")}
-        self.ref = self.ids["test"][:n]
+        self.ref, self.y = store.examples("test", n)
         if len(self.ref) < 4:
             raise BadInput(f"the test split has {len(self.ref)} examples: too few to judge by")
         dims = dims_for(min(n, len(self.ref)))
-        fit_on = self.ids["train"][:TRAIN_CAP]
+        fit_on, _ = store.examples("train", TRAIN_CAP)
+        self.fit_on = fit_on
         self.extractors: dict[str, Extractor] = {}
         for name in extractors:
             maker = EXTRACTORS[name]
@@ -70,14 +70,14 @@ class Judge:
     def baselines(self) -> list[Row]:
         """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training
         copies."""
-        train, levels = self.ids["train"], self.store.space.levels
+        train, levels = self.fit_on, self.store.space.levels
         whole = self.store.space.end < 0  # else likelihoods are of completions given prompts
         marginals, gaussian = Marginals(train, levels), GaussianFit(train, levels)
         sets = {
-            "real": (self.ids["validation"][: self.n], None),
+            "real": (self.store.examples("validation", self.n)[0], None),
             "marginals": (marginals.sample(self.n), marginals.nats(self.ref) if whole else None),
             "gaussian": (gaussian.sample(self.n), None),
-            "copies": (train[: self.n], None),
+            "copies": (self.store.examples("train", self.n)[0], None),
         }
         names = [m.name for m in METRICS.values() if m.axis != "cost"]
         rows = []
@@ -119,13 +119,13 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
     strategy = build.sampler(node, run.config["model"]["name"])
     samples, cost = timed_samples(run, n, seed, strategy, batch)
-    save_shown(run, samples, node["name"], seed, n, judge_)
+    save_shown(run, samples, describe(node), seed, n, judge_)
     needs = frozenset().union(*(METRICS[name].needs for name in names or METRICS))
     nats = continued = None
     if "nats" in needs:
-        nats = likelihood(run, judge_.ref, batch)
+        nats = likelihood(run, judge_.ref, judge_.y, batch)
     if "continued" in needs:
-        continued = continuations(run, judge_.ref[:CONTINUED], seed, strategy, batch)
+        continued = continuations(run, judge_, seed, strategy, batch)
     evidence = judge_.evidence(samples.ids, nats=nats, cost=cost, continued=continued)
     given = [run.dir.status["given"], "prompt" if run.codec.space.end >= 0 else ""]
     given = " ".join(filter(None, given))
@@ -179,42 +179,39 @@ class count_calls:
 
 
 @torch.no_grad()
-def likelihood(run: Run, ids: Tensor, batch: int) -> Tensor | None:
+def likelihood(run: Run, ids: Tensor, y: Tensor | None, batch: int) -> Tensor | None:
     """Nats of each reference example `(n,)` float64, or None for a model without likelihood.
 
     The noise of a bound is a function of the batch number, so the value is reproducible.
     """
-    model, labels = run.model, run.store.labels("test")
+    model = run.model
     if "nats" not in model.provides:
         return None
     parts = []
     for i, part in enumerate(ids.split(batch)):
-        y = None
-        if labels is not None:
-            y = torch.from_numpy(labels[i * batch : i * batch + len(part)]).to(model.device)
+        part_y = None if y is None else y[i * batch :][: len(part)].to(model.device)
         reseed(seeds(0, 2, i), model.device)
         x = model.view.encode(part.to(model.device))
-        parts.append(model.nats(x, y).double().cpu())
+        parts.append(model.nats(x, part_y).double().cpu())
     return torch.cat(parts)
 
 
 def continuations(
-    run: Run, ids: Tensor, seed: int, strategy: Any, batch: int
+    run: Run, judge_: Judge, seed: int, strategy: Any, batch: int
 ) -> tuple[list[str], list[str]] | None:
     """What the model writes after the beginnings of texts, and what stands there; None where it
     takes no prompt."""
     if "prompts" not in run.model.provides or not hasattr(run.codec, "beginnings"):
         return None
-    prompts, wanted = run.codec.beginnings(ids)
-    y = run.store.labels("test")
-    y = None if y is None else torch.from_numpy(y[: len(ids)])
-    found = run.sample(len(ids), seed, y, strategy, batch, prompts)
+    prompts, wanted = run.codec.beginnings(judge_.ref[:CONTINUED])
+    y = None if judge_.y is None else judge_.y[:CONTINUED]
+    found = run.sample(len(prompts), seed, y, strategy, batch, prompts)
     return run.codec.endings(found.ids), wanted
 
 
 def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judge_: Judge) -> Path:
     """Keep all generated ids and render the first ones, beside as many real ones."""
-    folder = run.dir / "samples" / f"evaluated-{sampler}-s{seed}-n{n}"
+    folder = run.dir / "samples" / f"{shown_folder(sampler, seed)}-n{n}"
     samples.save(folder)
     shown = Samples(samples.ids[:SHOWN], None, samples.codec)
     shown.codec.render(shown.ids, folder)
@@ -229,7 +226,3 @@ def describe(node: dict[str, Any]) -> str:
     hidden = ("name", "_target_", "families")
     fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]
     return " ".join([node["name"], *fields])
-
-
-def _ids(store: Store, split: str) -> Tensor:
-    return torch.from_numpy(store.ids(split)[:TRAIN_CAP].astype("int64"))

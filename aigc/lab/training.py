@@ -148,9 +148,8 @@ def finish(
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise FloatingPointError("the weights are not finite: the run has diverged, lower the rate")
     model.eval()
-    seen = torch.from_numpy(data.store.ids("train")[:4096].astype("int64")).to(model.device)
-    y = data.store.labels("train")
-    model.observe(seen, None if y is None else torch.from_numpy(y[:4096]).to(model.device))
+    seen, y = data.store.examples("train", 4096)
+    model.observe(seen.to(model.device), None if y is None else y.to(model.device))
     save_weights(model, run / "checkpoints")
     log = next(c for c in trainer.callbacks if isinstance(c, Log))
     space = data.store.space
@@ -176,9 +175,7 @@ def preview(config: dict[str, Any], run: RunDir, data: DataModule, trainer: L.Tr
     if not n:
         return
     Run(run, str(trainer.strategy.root_device)).sample(n).save(run / "samples" / "preview")
-    ids = torch.from_numpy(data.store.ids("test")[:n].astype("int64"))
-    y = data.store.labels("test")
-    real = Samples(ids, None if y is None else torch.from_numpy(y[:n]), data.store.codec)
+    real = Samples(*data.store.examples("test", n), data.store.codec)
     real.save(run / "samples" / "real")
     for logger in trainer.loggers:
         log_media(logger, sorted((run / "samples" / "preview").iterdir()))

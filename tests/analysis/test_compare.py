@@ -137,3 +137,27 @@ def test_what_is_not_a_run_or_has_no_results_is_said(tmp_path: Path):
     run(tmp_path, "a", config("vae", 0), [])
     with pytest.raises(BadInput, match="has no results yet"):
         collect([str(tmp_path / "a")])
+
+
+def test_lines_of_one_family_say_in_what_they_differ(tmp_path: Path):
+    run(tmp_path / "s", "a", config("vae", 0, lr=1e-3), [row("fd", 1.0)])
+    run(tmp_path / "s", "b", config("vae", 0, lr=1e-4), [row("fd", 1.0)])
+    table = only(tables(collect([str(tmp_path / "s")])))
+    assert [line.title for line in table.models] == ["VAE (lr=0.001)", "VAE (lr=0.0001)"]
+    assert all(cell.best for line in table.models for cell in line.cells.values())  # a tie
+    assert r"VAE (lr=0.001)" in latex(table)
+
+
+def test_a_second_evaluation_is_no_second_training_seed(tmp_path: Path):
+    rows = [row("fd", 1.0), row("fd", 3.0, seed=1)]
+    run(tmp_path / "s", "a", config("vae", 0), rows)
+    (line,) = only(tables(collect([str(tmp_path / "s")]))).models
+    (cell,) = line.cells.values()
+    assert (cell.value, cell.seeds, cell.half) == (2.0, 1, pytest.approx(1.96 * 0.1))
+
+
+def test_runs_without_results_are_named(tmp_path: Path, capsys):
+    run(tmp_path / "s", "a", config("vae", 0), [row("fd", 1.0)])
+    run(tmp_path / "s", "b", config("gan", 0), [])
+    assert len(collect([str(tmp_path / "s")])) == 1
+    assert "left out, not judged yet: aigc evaluate run=" in capsys.readouterr().err

@@ -41,13 +41,13 @@ def test_a_mask_of_ids_becomes_one_of_floats(view, space: Space):
 def test_inpainting_keeps_the_first_part_of_every_modality(smoke, modality: str):
     run = package.load(smoke("model=diffusion", f"modality={modality}", *FAST))
     samples = run.sample(6, edit="inpaint", keep=0.5)
-    known = torch.from_numpy(run.store.ids("test")[:6].astype("int64"))
+    known, labels = run.store.examples("test", 6)
     mask = kept(known, 0.5)
     assert mask.double().mean() == pytest.approx(0.5, abs=0.13)
     assert torch.equal(samples.ids[mask], known[mask])
     assert not torch.equal(samples.ids, known)
     if samples.y is not None:
-        assert samples.y.tolist() == run.store.labels("test")[:6].tolist()
+        assert samples.y.tolist() == labels.tolist()
     again = run.sample(2, edit="inpaint", keep=0.5, source=known)
     assert torch.equal(again.ids[:2], samples.ids[:2]) or samples.y is not None
 
@@ -78,7 +78,7 @@ def test_edits_of_the_command_line(aigc, smoke, tmp_path):
 
 def test_a_strength_of_almost_nothing_returns_the_example(smoke):
     run = package.load(smoke("model=diffusion", *FAST))
-    known = torch.from_numpy(run.store.ids("test")[:4].astype("int64"))
+    known, _ = run.store.examples("test", 4)
     samples = run.sample(4, edit="sdedit", strength=0.001)
     assert (samples.ids - known).abs().double().mean() < 1
     with pytest.raises(BadInput, match="strength: options of an edit"):

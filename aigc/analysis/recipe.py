@@ -1,0 +1,46 @@
+"""What runs of one line of a table have in common, and in what lines differ."""
+
+import json
+from typing import Any
+
+DROPPED = {"seed", "study", "logger", "sampler", "plugins"}  # what runs of one line may differ in
+SHOWN = 4  # settings named at most
+
+
+def recipe(config: dict[str, Any]) -> str:
+    """The configuration without what seeds, names and places differ in."""
+    return json.dumps({k: v for k, v in config.items() if k not in DROPPED}, sort_keys=True)
+
+
+def differences(configs: list[dict[str, Any]], samplers: list[str]) -> list[str]:
+    """For each of some lines the settings, of run and sampler, that not all have: `lr=0.001`."""
+    facts = [{**_flat(c), **_settings(s)} for c, s in zip(configs, samplers)]
+    keys = dict.fromkeys(key for fact in facts for key in fact)
+    keys = [k for k in keys if len({str(fact.get(k)) for fact in facts}) > 1][:SHOWN]
+    return [" ".join(f"{_leaf(k, keys)}={fact.get(k)}" for k in keys) for fact in facts]
+
+
+def _settings(sampler: str) -> dict[str, str]:
+    """`ddim steps=5` as a dictionary."""
+    name, *words = sampler.split(" ")
+    pairs = (word.split("=", 1) for word in words if "=" in word)
+    return {"sampler": name, **{f"sampler.{key}": value for key, value in pairs}}
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of a configuration by their dotted names."""
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        if not prefix and key in DROPPED:
+            continue
+        if isinstance(value, dict):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def _leaf(key: str, keys: list[str]) -> str:
+    """The last part of a dotted name, or all of it where that is not clear."""
+    leaf = key.rpartition(".")[2]
+    return leaf if sum(k.rpartition(".")[2] == leaf for k in keys) == 1 else key
