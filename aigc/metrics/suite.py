@@ -51,6 +51,8 @@ def _row(metric: Metric, evidence: Evidence, extractor: str | None) -> Row:
         row |= {"n": len(evidence.gen), "n_ref": len(evidence.ref)}
     elif evidence.nats is not None and "nats" in metric.needs:
         row["n_ref"] = len(evidence.nats)
+    elif evidence.continued is not None and "continued" in metric.needs:
+        row |= dict.fromkeys(("n", "n_ref"), len(evidence.continued[0]))
     start = time.perf_counter()
     if reason := _obstacle(metric, evidence):
         row |= {"status": "skipped", "reason": reason}

@@ -33,12 +33,12 @@ def _register(order: int) -> None:
 
 
 def _signature(order: int) -> Callable[[Evidence], str]:
-    """sacrebleu's own signature, and the number of texts."""
+    """sacrebleu's own signature."""
 
     def signature(evidence: Evidence) -> str:
         scorer, (found, wanted) = bleu(order), evidence.continued
         scorer.corpus_score(found, [wanted])  # only then it knows how many references there are
-        return f"n={len(found)} sacrebleu|{scorer.get_signature()}"
+        return f"sacrebleu|{scorer.get_signature()}"
 
     return signature
 

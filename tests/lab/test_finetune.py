@@ -59,7 +59,7 @@ def test_fine_tune_judge_write_and_hand_on(aigc, origin: Path, texts: str, tmp_p
     bleu = {r["metric"]: r for r in rows if r["metric"].startswith("bleu")}
     values = [bleu[f"bleu_{n}"]["value"] for n in (1, 2, 3, 4)]
     assert values == sorted(values, reverse=True) and 0 < values[0] <= 100
-    assert "n=40 sacrebleu|nrefs:1" in bleu["bleu_4"]["protocol"]
+    assert "ref=40 sacrebleu|nrefs:1" in bleu["bleu_4"]["protocol"]
     assert bleu["bleu_4"]["sampler"] == "beam beams=2 length_penalty=1.0"
 
     for sampler in ("temperature", "top_k", "top_p", "beam"):

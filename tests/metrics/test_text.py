@@ -27,7 +27,7 @@ def test_bleu_is_that_of_sacrebleu():
 
 def test_the_protocol_holds_the_signature():
     protocol = rows(FOUND, WANTED)["bleu_2"]["protocol"]
-    for part in ("bleu_2@1", "set/test#1", "n=4", "nrefs:1", "tok:13a", sacrebleu.__version__):
+    for part in ("bleu_2@1", "set/test#1", "ref=4", "nrefs:1", "tok:13a", sacrebleu.__version__):
         assert part in protocol
 
 
