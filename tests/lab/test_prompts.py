@@ -41,8 +41,12 @@ def test_a_picture_goes_on_from_its_first_rows(smoke):
         run.sample(1, prompt="a three")
 
 
-def test_words_stand_in_every_sample(folder: str):
+def test_words_stand_in_every_sample(aigc, folder: str, tmp_path):
     run = package.load(folder)
+    words = [f"run={folder}", "n=1", f"out={tmp_path}", "sampler=constrained"]
+    code, _, err = aigc("sample", *words, "sampler.words=[king,sea]", "sampler.beams=2")
+    text = (tmp_path / "samples.txt").read_text(errors="replace")
+    assert code == 0 and "king" in text and "sea" in text, err
     strategy = run.sampler("constrained", words=["list", "for"], beams=2)
     assert all("list" in t and "for" in t for t in run.sample(2, sampler=strategy).data)
 
