@@ -50,6 +50,8 @@ def main() -> None:
         TASKS[words[0]](words[1:])
     except (BadInput, NotARun) as error:
         fail(str(error))
+    except BrokenPipeError:  # `aigc list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -67,6 +69,8 @@ def fail(line: str) -> None:
 
 def explain(error: BaseException, words: list[str]) -> str | None:
     """One line for an error of Hydra or OmegaConf; None for anything that is not the user's."""
+    if isinstance(error, OSError) and not hasattr(error, "missing_cfg_file"):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     if "hydra" not in sys.modules:
         return None
     from hydra.errors import HydraException
@@ -82,7 +86,15 @@ def explain(error: BaseException, words: list[str]) -> str | None:
     if key := re.match(r"Could not override '([\w.@/]+)'", lines[0]):
         return unknown_setting(key[1], words) or "; ".join(lines)
     if broken := getattr(error, "override", None):
+        if "=" not in broken:
+            return f"cannot read '{broken}': settings are written name=value"
         return f"cannot read '{broken}': quote lists, spaces and special characters"
+    if missing := re.search(r"Could not load '([\w/]+)/(\w+)'", lines[0]):
+        from aigc.lab.conf import choices
+
+        known = choices().get(missing[1], [])
+        hint = nearest(missing[2], known)
+        return f"unknown {missing[1]} '{missing[2]}': choose from {', '.join(known)}{hint}"
     if error.__cause__ is not None:
         lines = [lines[0], str(error.__cause__).splitlines()[0]]
     return ": ".join(line.rstrip(".") for line in lines[:2])
@@ -94,8 +106,9 @@ def unknown_setting(key: str, words: list[str]) -> str | None:
 
     parent, _, leaf = key.rpartition(".")
     others = [w for w in words[1:] if "=" in w and w[0] != "-" and not w.startswith(key)]
+    task = "train" if words[0] == "demo" else words[0]
     try:
-        node = compose(words[0], others)
+        node = compose(task, others if task == "train" else _with_run(others))
         for part in parent.split(".") if parent else []:
             node = node[part]
     except Exception:  # whatever else is wrong with the words, this error is not the place for it
@@ -124,6 +137,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
 
         register()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which shortens them
+        _check_words(words)
         overrides = [word for word in words if re.match(r"[~+]|[^-].*=", word)]
         flags = [word for word in words if word not in overrides]  # Hydra wants them apart
         argv, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
@@ -144,6 +158,21 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         job()
 
     return start
+
+
+def _check_words(words: list[str]) -> None:
+    """What Hydra would answer less clearly."""
+    from aigc.lab.conf import choices
+
+    known = choices()
+    sweep = {"-m", "--multirun"} & set(words)
+    for word in words:
+        name, _, value = word.partition("=")
+        needed = name in known and name not in ("experiment", "logger")
+        if needed and "=" in word and value in ("", "null"):
+            raise BadInput(f"{name}= needs a choice: {', '.join(known[name])}")
+        if re.match(r"\w[\w./]*=[\w.-]+(,[\w.-]+)+$", word) and not sweep:
+            raise BadInput(f"{word}: several values are a sweep, which needs -m")
 
 
 def run_task(name: str, config) -> None:
@@ -167,10 +196,13 @@ def sweeping() -> bool:
 
 def judge_all(runs: list, words: list[str]) -> None:
     """`aigc evaluate run=STUDY`: every finished run; judged ones only if `words` ask for more."""
+    if flags := [word for word in words if word.startswith("-")]:
+        raise BadInput(f"{flags[0]}: a study takes settings only; judge its runs one by one")
     from aigc.lab.api import evaluate, load
+    from aigc.lab.evaluation import judged
 
     for i, run in enumerate(runs, 1):
-        if words or not run.rows():
+        if words or not judged(run):
             print(f"{i}/{len(runs)}  {run}", file=sys.stderr, flush=True)
             evaluate(load(run.path), *words)
         print(run, flush=True)
@@ -192,7 +224,7 @@ def _with_run(words: list[str]) -> list[str]:
     from aigc.runs import RunDir
 
     given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
-    if "run" not in given:
+    if not given.get("run"):
         raise BadInput("say which run: run=DIR, the folder that `aigc train` printed last")
     config = RunDir.finished(given["run"].strip("'\"")).config
     return run_words(config, words) + words
@@ -207,6 +239,9 @@ def compare(words: list[str]) -> None:
 
 def demo(words: list[str]) -> None:
     """`aigc demo`."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
     from aigc.lab.demo import main as run_demo
 
     run_demo(words)
@@ -214,6 +249,9 @@ def demo(words: list[str]) -> None:
 
 def listing(words: list[str]) -> None:
     """`aigc list`."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
     from aigc.lab.listing import main as show
 
     show(words)
@@ -221,6 +259,8 @@ def listing(words: list[str]) -> None:
 
 def doctor(words: list[str]) -> None:
     """`aigc doctor`."""
+    if words:
+        raise BadInput(f"doctor takes no words, not '{words[0]}'")
     from aigc.lab.doctor import main as examine
 
     examine(words)

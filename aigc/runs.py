@@ -10,8 +10,11 @@ Reading and writing it needs neither torch nor Hydra.
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +81,10 @@ class RunDir:
     def status(self) -> dict[str, Any]:
         """`state` is new, running, failed or done; with times and a reason where there is one."""
         try:
-            return json.loads((self / "status.json").read_text())
+            status = json.loads((self / "status.json").read_text())
         except (OSError, ValueError):
             return {"state": "new"}
+        return status if isinstance(status, dict) and "state" in status else {"state": "new"}
 
     @property
     def is_done(self) -> bool:
@@ -90,10 +94,37 @@ class RunDir:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        return yaml.safe_load((self / "config.yaml").read_text())
+        try:
+            config = yaml.safe_load((self / "config.yaml").read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise NotARun(f"{self / 'config.yaml'} cannot be read: {error}") from error
+        if not isinstance(config, dict):
+            raise NotARun(f"{self / 'config.yaml'} is not the configuration of a run")
+        return config
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a second process from training this run; raises NotARun when one does already."""
+        import fcntl
+
+        study, name = self.path.parts[-2:]
+        path = self.path.parents[1] / ".locks" / f"{study}-{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise NotARun(f"{self} is being trained by {file.read()}") from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
 
     def start(self, config: dict[str, Any], env: dict[str, Any]) -> None:
-        """Begin afresh: what an unfinished attempt left is removed."""
+        """Begin afresh: what an unfinished attempt left is removed, but never results."""
+        if (self / "results.jsonl").exists():
+            raise NotARun(f"{self} holds results and no readable status.json: move it away first")
         if self.path.exists():
             shutil.rmtree(self.path)
         (self / "checkpoints").mkdir(parents=True)
@@ -103,7 +134,7 @@ class RunDir:
 
     def mark(self, state: str, **facts: Any) -> None:
         """Set the state, keeping facts of earlier states."""
-        facts = {**self.status, **facts, "state": state, f"{state}_at": time.time()}
+        facts = {f"{state}_at": time.time(), **self.status, **facts, "state": state}
         write_atomic(self / "status.json", json.dumps(facts, indent=1))
 
     def rows(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
@@ -112,7 +143,10 @@ class RunDir:
             lines = (self / name).read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines if line.strip()]
+        try:
+            return [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise NotARun(f"{self / name} holds a line that is no row: {error}") from error
 
     def add_rows(self, rows: list[dict[str, Any]], name: str = "results.jsonl") -> None:
         """Add rows; one of the same metric, protocol, sampler and seed replaces the old."""

@@ -127,7 +127,24 @@ BAD = {
     "train dataset=csv modality=tabular": "dataset=csv needs dataset.path",
     "train dataset=csv modality=tabular dataset.path=/no.csv": "dataset.path=/no.csv does not",
     "train plugins=[no_such_module]": "plugins: cannot import 'no_such_module'",
+    "train model=null": "model= needs a choice: autoregressive, ",
+    "train model=vae,gan": "model=vae,gan: several values are a sweep, which needs -m",
+    "train model": "cannot read 'model': settings are written name=value",
+    "train logger=[csv,tensorbord]": "unknown logger 'tensorbord'.*did you mean 'tensorboard'",
+    "train model=gan trainer.patience=3": "trainer.patience: a gan has no validation loss",
+    "train trainer.log_points=0": "trainer.log_points=0: at least 1",
+    "train dataset=csv modality=tabular dataset.path=.": "dataset.path=.: dataset=csv needs a file",
+    "train model=autoregressive sampler=top_k sampler.k=0": "sampler.k=0: at least 1",
+    "train model=autoregressive sampler=top_p sampler.p=0": "sampler.p=0.*: above 0",
+    "demo fooo=1": "unknown setting 'fooo'",
+    "doctor foo": "doctor takes no words, not 'foo'",
     "sample": "say which run: run=DIR",
+    "sample run=": "say which run: run=DIR",
+    "sample run=VAE nn=3": "unknown setting 'nn'.*did you mean 'n'",
+    "sample run=VAE sampler.component=3": "unknown setting 'component' in 'sampler'.*'components'",
+    "evaluate run=VAE metrcs=[fd]": "unknown setting 'metrcs'.*did you mean 'metrics'",
+    "evaluate run=VAE extractors=[]": "extractors: at least one of randconv, pca",
+    "evaluate run=VAE n=2": "2 test examples .*: at least 4",
     "sample run=/no/such": "/no/such is not a run folder",
     "sample run=VAE sampler=ddim": "sampler 'ddim' does not sample a vae: choose from mixture",
     "sample run=VAE y=77": "y=77: labels run from 0 to 9",
@@ -159,6 +176,19 @@ def test_broken_data_leave_no_run(aigc, tmp_path: Path, folders: Path):
     code, _, err = aigc("train", *words, "study=broken", *SMOKE)
     assert code == 2 and "ragged.csv:3: 1 fields, but the header has 2" in err
     assert not (folders / "runs" / "broken").exists()
+
+
+def test_data_that_have_changed_are_not_taken_for_the_old(aigc, tmp_path: Path):
+    file = tmp_path / "own.csv"
+    file.write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(60)))
+    words = ["model=vae", "modality=tabular", "dataset=csv", f"dataset.path={file}", *SMOKE]
+    code, out, err = aigc("train", *words, "study=own", "budget.examples=32")
+    assert code == 0, err
+    run = out.strip().splitlines()[-1]
+    file.write_text("a,b\n" + "".join(f"{i},{i % 5}\n" for i in range(60)))
+    for task in (["train", *words, "study=own", "budget.examples=32"], ["evaluate", f"run={run}"]):
+        code, _, err = aigc(*task)
+        assert code == 2 and "have changed since it was trained" in err
 
 
 def test_a_run_that_did_not_finish_is_not_sampled(aigc, vae: str, tmp_path: Path):

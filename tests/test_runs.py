@@ -41,3 +41,41 @@ def test_near_matches_of_a_path(tmp_path: Path):
         RunDir.finished(tmp_path / "study" / "vae-digits-s0-1235")
     with pytest.raises(NotARun, match="it holds runs, such as"):
         RunDir.finished(tmp_path / "study")
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path):
+    run = RunDir(tmp_path / "s" / "a")
+    with (
+        run.held(),
+        pytest.raises(NotARun, match=r"a is being trained by process \d+ on "),
+        RunDir(tmp_path / "s" / "a").held(),
+    ):
+        pass
+    with run.held():
+        pass
+
+
+def test_results_are_never_removed(tmp_path: Path):
+    run = RunDir(tmp_path / "s" / "a")
+    run.start({"model": {}}, {})
+    run.add_rows([{"metric": "fd", "value": 1.0}])
+    (run / "status.json").write_text("")
+    with pytest.raises(NotARun, match="holds results and no readable status"):
+        run.start({"model": {}}, {})
+    assert len(run.rows()) == 1
+
+
+@pytest.mark.parametrize(
+    "name, text, match",
+    [
+        ("config.yaml", "a: [", "cannot be read"),
+        ("config.yaml", "- 1", "is not the configuration of a run"),
+        ("results.jsonl", '{"metric": "f', "holds a line that is no row"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, match: str):
+    run = RunDir(tmp_path / "s" / "a")
+    run.start({"model": {}}, {})
+    (run / name).write_text(text)
+    with pytest.raises(NotARun, match=match):
+        _ = run.config, run.rows()

@@ -4,6 +4,7 @@ import csv
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,16 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
-def own_path(path: str | None, name: str) -> Path:
-    """The user's `dataset.path`, which must exist."""
-    if path is None:
+def own_path(path: str | None, name: str, kind: Literal["file", "folder", "any"] = "any") -> Path:
+    """The user's `dataset.path`, which must exist and be a file, a folder or either."""
+    if path in (None, ""):
         raise BadInput(f"dataset={name} needs dataset.path=PATH")
-    if not Path(path).exists():
+    found = Path(str(path))
+    if not found.exists():
         raise BadInput(f"dataset.path={path} does not exist")
-    return Path(path)
+    if kind != "any" and found.is_dir() != (kind == "folder"):
+        raise BadInput(f"dataset.path={path}: dataset={name} needs a {kind}")
+    return found
 
 
 def read_text(path: Path) -> str:
@@ -58,6 +62,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     text = read_text(path)
     lines = csv.reader(text.splitlines(keepends=True))
     header = next(lines)
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise BadInput(f"{path}: the header has no comma; separate columns by commas")
     for row in lines:
         if row and len(row) != len(header):
             raise BadInput(
@@ -79,7 +85,9 @@ def read_picture(path: Path, size: int | None) -> np.ndarray:
                 raise BadInput(
                     f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}"
                 )
-            image = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
+            if image.mode.startswith("I;16"):  # Pillow would clip all above 255 to white
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            image = image.convert("L" if image.mode in ("1", "L") else "RGB")
             if size is not None:
                 side = min(image.size)
                 left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -105,7 +113,10 @@ def read_idx(path: Path) -> np.ndarray:
 
 def walk_classes(root: Path, endings: set[str]) -> tuple[list[Path], np.ndarray, list[str]]:
     """The files below `root`, their labels by first sub-folder, and the names of the classes."""
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in endings)
+    found = (f for f in root.rglob("*") if f.suffix.lower() in endings)
+    files = sorted(
+        f for f in found if not any(p.startswith(".") for p in f.relative_to(root).parts)
+    )
     if not files:
         raise BadInput(f"{root} holds no file ending in {', '.join(sorted(endings))}")
     owners = [f.relative_to(root).parts[0] if f.parent != root else "" for f in files]
@@ -115,6 +126,8 @@ def walk_classes(root: Path, endings: set[str]) -> tuple[list[Path], np.ndarray,
 
 def read_pictures(root: Path, size: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """All pictures below `root` as one array; mixed grey and colour becomes colour."""
+    if size is not None and size < 1:
+        raise BadInput(f"dataset.size={size}: at least 1")
     files, y, names = walk_classes(root, PICTURES)
     pictures = [read_picture(f, size) for f in files]
     channels = max(len(p) for p in pictures)

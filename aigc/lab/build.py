@@ -82,9 +82,15 @@ def check(node: Config, where: str) -> None:
 
 def validate(config: Config) -> None:
     """What can be known to be wrong before anything is loaded, prepared or written."""
-    for key in ("examples", "batch_size", "samples"):
-        if config["budget"][key] < 1:
-            raise BadInput(f"budget.{key}={config['budget'][key]}: at least 1")
+    least = [("budget", k, 1) for k in ("examples", "batch_size", "samples")]
+    least += [
+        ("trainer", "log_points", 1),
+        ("trainer", "validations", 0),
+        ("trainer", "preview", 0),
+    ]
+    for group, key, low in least:
+        if config[group][key] < low:
+            raise BadInput(f"{group}.{key}={config[group][key]}: at least {low}")
     if not re.fullmatch(r"[\w][\w.-]*", str(config["study"])):
         raise BadInput(f"study={config['study']}: a plain folder name (letters, digits, . _ -)")
     facts = all_datasets()[config["dataset"]["name"]]
@@ -100,6 +106,8 @@ def validate(config: Config) -> None:
             f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
             f"choose from {', '.join(fits)}"
         )
+    if config["trainer"]["patience"] is not None and "nats" not in family.provides:
+        raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
     for role in family.roles:
         check(config["net"][role], f"net.{role}")
     check(config["optimizer"], "optimizer")

@@ -4,6 +4,8 @@ import sys
 import time
 
 from aigc.lab.api import evaluate, train
+from aigc.lab.conf import compose
+from aigc.lab.evaluation import judged
 
 FAMILIES = ("autoregressive", "diffusion", "vae", "gan")
 
@@ -13,12 +15,13 @@ def main(words: list[str]) -> None:
     from aigc.analysis.export import print_table
     from aigc.analysis.report import compare
 
+    compose("train", words)  # a mistake is said before anything is trained
     start = time.perf_counter()
     folders = []
     for i, family in enumerate(FAMILIES, 1):
         note(f"{i}/{len(FAMILIES)}  {family}: train, sample, judge")
         run = train(f"model={family}", "study=demo", *words)
-        if not run.dir.rows():
+        if not judged(run.dir):
             evaluate(run)
         folders.append(str(run.dir))
     tables, page = compare(folders)

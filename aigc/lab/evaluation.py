@@ -34,7 +34,9 @@ class Judge:
         self.store, self.codec, self.n = store, store.codec, n
         self.ref, self.y = store.examples("test", n)
         if len(self.ref) < 4:
-            raise BadInput(f"the test split has {len(self.ref)} examples: too few to judge by")
+            raise BadInput(f"{len(self.ref)} test examples (n, or all there are): at least 4")
+        if not extractors:
+            raise BadInput(f"extractors: at least one of {', '.join(EXTRACTORS)}")
         dims = dims_for(min(n, len(self.ref)))
         fit_on, _ = store.examples("train", TRAIN_CAP)
         self.fit_on = fit_on
@@ -140,6 +142,13 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     run.dir.add_rows([{**row, **facts} for row in rows])
     run.dir.add_rows(judge_.cached_baselines(), "references.jsonl")
     return run.dir
+
+
+def judged(run: RunDir) -> bool:
+    """Whether every metric of the run's modality has a row, computed or skipped with a reason."""
+    modality = run.config["modality"]["name"]
+    wanted = {m.name for m in METRICS.values() if modality in m.modalities}
+    return {row["metric"] for row in run.rows()} >= wanted
 
 
 def timed_samples(

@@ -79,8 +79,15 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The data that the run was trained on, prepared again if need be."""
-        return build.store(self.config)
+        """The data that the run was trained on, prepared again if need be; BadInput if they are
+        others now."""
+        store = build.store(self.config)
+        if store.meta["hash"] != self.dir.status["data"]["hash"]:
+            raise BadInput(
+                f"the data of {self.dir} have changed since it was trained: put them back, "
+                "or train under another study=NAME"
+            )
+        return store
 
     def sampler(self, name: str | None = None, **options: Any) -> Any:
         """A sampling strategy by the name of its configuration; default is the run's own."""

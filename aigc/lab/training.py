@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from aigc.core.errors import unknown
 from aigc.core.rng import seeds
 from aigc.data.datamodule import DataModule
+from aigc.data.datasets import all_datasets
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
@@ -29,9 +30,19 @@ def train(config: dict[str, Any]) -> RunDir:
     build.plugins(config)
     build.validate(config)
     run = RunDir.of(config)
-    if run.is_done:
-        print(f"already trained: {run}", file=sys.stderr)
-        return run
+    if not main_process():
+        return fit(config, run)
+    with run.held():
+        if run.is_done:
+            print(f"already trained: {run}", file=sys.stderr)
+            if all_datasets()[config["dataset"]["name"]].kind == "own":
+                Run(run).store  # noqa: B018  (says so if the files have changed)
+            return run
+        return fit(config, run)
+
+
+def fit(config: dict[str, Any], run: RunDir) -> RunDir:
+    """Train the run in its folder, from the beginning."""
     quiet()
     store = build.store(config)
     torch.manual_seed(seeds(config["seed"]))

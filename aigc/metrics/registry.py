@@ -50,7 +50,7 @@ class Evidence:
             x[torch.randperm(len(x), generator=generator)[: len(x) // 2]]
             for x in (self.gen, self.ref)
         )
-        return Evidence(self.modality, gen, ref, dims=self.dims)
+        return Evidence(self.modality, gen, ref, self.train, dims=self.dims)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ def test_markov_text_has_its_stated_entropy():
     assert rate == pytest.approx(source.truth["entropy_rate"], rel=0.01)
 
 
+def write_picture(path: Path) -> None:
+    Image.fromarray(np.full((6, 8, 3), 99, np.uint8)).save(path)
+
+
 def write_sound(path: Path, samples: int) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -75,8 +79,7 @@ def test_own_folders_and_files(tmp_path: Path):
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             (tmp_path / "pictures" / split / name).mkdir(parents=True)
-            picture = Image.fromarray(np.full((6, 8, 3), 99, np.uint8))
-            picture.save(tmp_path / "pictures" / split / name / "1.png")
+            write_picture(tmp_path / "pictures" / split / name / "1.png")
     source = sets["image_folder"].load(path=str(tmp_path / "pictures"), size=4)
     assert source.parts["test"].shape == (2, 3, 4, 4)
     assert source.class_names == ["cat", "dog"] and source.labels["train"].tolist() == [0, 1]
@@ -101,9 +104,11 @@ def test_own_folders_and_files(tmp_path: Path):
     assert len(gaps) == 50 and len(set(gaps)) > 20
     assert all(prompt.replace("<gap>", middle) == "abcdefghij" for prompt, middle in gaps)
     assert sets["pairs"].load(path=str(tmp_path / "test.jsonl")).parts["train"] == [("a", "test")]
-    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n")
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n3,\n4,x\n")
     source = sets["csv"].load(path=str(tmp_path / "t.csv"), target="b")
-    assert source.labels["train"].tolist() == [0, 1]  # the row without label is dropped
+    assert source.labels["train"].tolist() == [0, 1, 0]  # the row without label is dropped
+    with pytest.raises(BadInput, match=r"dataset.target=a has 4 values in 4 rows"):
+        sets["csv"].load(path=str(tmp_path / "t.csv"), target="a")
     with pytest.raises(BadInput, match=r"choose from a, b"):
         sets["csv"].load(path=str(tmp_path / "t.csv"), target="c")
 
@@ -135,6 +140,8 @@ def test_broken_files_are_named(tmp_path: Path):
         pairs(path=str(file("p.jsonl", b'{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')))
     with pytest.raises(BadInput, match=r"q\.jsonl:1: TypeError: .* should be texts"):
         pairs(path=str(file("q.jsonl", b'{"prompt": 1, "completion": "b"}')))
+    with pytest.raises(BadInput, match="the header has no comma"):
+        read_csv(file("semi.csv", b"a;b\n1;2\n"))
     with pytest.raises(BadInput, match="no rows"):
         read_csv(file("head.csv", b"a,b\n"))
     with pytest.raises(BadInput, match=r"x\.png cannot be read as a picture"):
@@ -154,3 +161,30 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path
     assert os.path.getsize(path) < 100_000
     with pytest.raises(BadInput, match="20000 x 8000 pixels"):
         read_picture(path, None)
+
+
+def test_classes_of_picture_folders_are_those_of_train(tmp_path: Path):
+    for place in ("train/cat", "train/dog", "train/fox", "test/dog", "train/.thumbs"):
+        (tmp_path / place).mkdir(parents=True)
+        write_picture(tmp_path / place / "a.png")
+    load = all_datasets()["image_folder"].load
+    source = load(path=str(tmp_path))
+    assert source.class_names == ["cat", "dog", "fox"] and source.labels["test"].tolist() == [1]
+    (tmp_path / "test" / "owl").mkdir()
+    write_picture(tmp_path / "test" / "owl" / "a.png")
+    with pytest.raises(BadInput, match="has a class 'owl' that train has not"):
+        load(path=str(tmp_path))
+    with pytest.raises(BadInput, match="has test but no train"):
+        load(path=str(_only_test(tmp_path)))
+
+
+def test_sixteen_bit_greys_keep_their_range(tmp_path: Path):
+    Image.fromarray(np.array([[0, 257 * 100, 65535]], np.uint16)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", None).ravel().tolist() == [0, 100, 255]
+
+
+def _only_test(root: Path) -> Path:
+    folder = root / "other"
+    (folder / "test").mkdir(parents=True)
+    write_picture(folder / "test" / "a.png")
+    return folder

@@ -4,6 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -101,3 +102,16 @@ def test_validation_is_in_order_and_whole():
     store = digits()
     ids = torch.cat([batch.ids for batch in DataModule(store, 32, 320).val_dataloader()])
     assert torch.equal(ids, torch.from_numpy(store.ids("validation").astype("int64")))
+
+
+def test_examples_are_drawn_over_the_whole_split_and_begin_alike(tmp_path):
+    table = pd.DataFrame({"x": range(300), "kind": ["a"] * 100 + ["b"] * 100 + ["c"] * 100})
+    table.to_csv(tmp_path / "sorted.csv", index=False)
+    options = {"path": str(tmp_path / "sorted.csv"), "target": "kind"}
+    store = prepare("csv", TabularCodec(), {}, options)
+    ids, y = store.examples("test", 30)
+    assert set(y.tolist()) == {0, 1, 2}
+    assert torch.equal(store.examples("test", 10)[0], ids[:10])
+    whole, labels = store.examples("test", 1000)
+    assert np.array_equal(whole.numpy(), store.ids("test").astype(int))
+    assert np.array_equal(labels.numpy(), store.labels("test"))

@@ -30,7 +30,7 @@ def fsdd() -> Source:
 @dataset("audio", kind="own", licence="yours")
 def audio_folder(path: str | None = None) -> Source:
     """Any folder of wav, flac, ogg or mp3 files; sub-folders are classes (`dataset.path=DIR`)."""
-    root = own_path(path, "audio_folder")
+    root = own_path(path, "audio_folder", "folder")
     files, y, names = walk_classes(root, SOUNDS)
     labels = {"train": y} if len(names) > 1 else {}
     return Source({"train": [read_sound(f) for f in files]}, labels, names if labels else [])

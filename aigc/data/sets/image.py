@@ -111,15 +111,24 @@ def cifar10_4k() -> Source:
 @dataset("image", kind="own", licence="yours", splits="carved, or folders train/ and test/")
 def image_folder(path: str | None = None, size: int | None = None) -> Source:
     """Any folder of pictures; sub-folders are classes (`dataset.path=DIR`)."""
-    root = own_path(path, "image_folder")
-    splits = [s for s in ("train", "validation", "test") if (root / s).is_dir()] or [None]
-    parts, labels, names = {}, {}, []
-    for split in splits:
-        key = split or "train"
-        parts[key], y, names = read_pictures(root / split if split else root, size)
-        if len(names) > 1:
-            labels[key] = y
-    return Source(parts, labels, names if labels else [])
+    root = own_path(path, "image_folder", "folder")
+    splits = [s for s in ("train", "validation", "test") if (root / s).is_dir()]
+    if splits and "train" not in splits:
+        raise BadInput(f"dataset.path={path} has {' and '.join(splits)} but no train")
+    read = {s: read_pictures(root / s, size) for s in splits}
+    read = read or {"train": read_pictures(root, size)}
+    parts = {split: pictures for split, (pictures, _, _) in read.items()}
+    names = read["train"][2]
+    for split, (_, _, others) in read.items():
+        if odd := [name for name in others if name not in names]:
+            raise BadInput(f"{root / split} has a class '{odd[0]}' that train has not")
+    if len(names) == 1:
+        return Source(parts)
+    labels = {
+        split: np.array([names.index(others[i]) for i in y])
+        for split, (_, y, others) in read.items()
+    }
+    return Source(parts, labels, names)
 
 
 class _Plain(pickle.Unpickler):

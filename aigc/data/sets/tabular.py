@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from aigc.core.errors import unknown
+from aigc.core.errors import BadInput, unknown
 from aigc.data.datasets import Source, dataset, locate
 from aigc.data.files import own_path, read_csv
 
@@ -53,11 +53,16 @@ def penguins() -> Source:
 def csv(path: str | None = None, target: str | None = None) -> Source:
     """Any CSV with a header (`dataset.path=FILE`); `dataset.target` names the label column, if
     any."""
-    frame = read_csv(own_path(path, "csv"))
+    frame = read_csv(own_path(path, "csv", "file"))
     if target is None:
         return Source({"train": frame})
     if target not in frame.columns:
         raise unknown("column for dataset.target", target, map(str, frame.columns))
+    values = frame[target].nunique()
+    if not 2 <= values <= max(2, len(frame) // 2):
+        raise BadInput(
+            f"dataset.target={target} has {values} values in {len(frame)} rows: no label"
+        )
     return _labelled(frame, target)
 
 

@@ -142,6 +142,11 @@ class TopK(Temperature):
 
     k: int = 40
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.k < 1:
+            raise BadInput(f"sampler.k={self.k}: at least 1")
+
     def probs(self, logits_BV: Tensor, ids_BT: Tensor | None = None) -> Tensor:
         """No mass below the k-th logit."""
         kth = logits_BV.topk(min(self.k, logits_BV.shape[-1])).values[:, -1:]
@@ -153,6 +158,11 @@ class TopP(Temperature):
     """Temperature sampling in the smallest set of tokens of mass `p` (Holtzman et al. 2020)."""
 
     p: float = 0.95
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.p <= 1:
+            raise BadInput(f"sampler.p={self.p}: above 0, at most 1")
 
     def probs(self, logits_BV: Tensor, ids_BT: Tensor | None = None) -> Tensor:
         """No mass outside the nucleus."""
