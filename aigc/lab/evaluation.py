@@ -202,7 +202,8 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
 
 def _describe(node: dict[str, Any]) -> str:
     """`ddim steps=50 eta=0.0`."""
-    fields = [f"{k}={v}" for k, v in node.items() if k not in ("name", "_target_", "families")]
+    facts = ("name", "_target_", "families")
+    fields = [f"{k}={v}" for k, v in node.items() if k not in facts and v is not None]
     return " ".join([node["name"], *fields])
 
 
