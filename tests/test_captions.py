@@ -97,7 +97,7 @@ def test_a_caption_that_does_not_fit_is_one_line(run, aigc):
 
 
 def test_a_class_may_be_given_by_name(smoke, aigc, tmp_path: Path):
-    folder = smoke("model=vae", "modality=tabular")
+    folder = smoke("model=vae", "modality=tabular", "study=names")
     code, _, _ = aigc("sample", f"run={folder}", "n=3", "y=benign", f"out={tmp_path}")
     assert code == 0 and (np.load(tmp_path / "ids.npz")["y"] == 1).all()
     code, _, err = aigc("sample", f"run={folder}", "y=benin")

@@ -10,17 +10,19 @@ by a support vector machine on real quadrants, whose accuracy is printed first.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.svm import SVC
 
 import aigc
-from aigc.analysis.load import Record, collect
+from aigc.analysis.load import Record
 from aigc.core.caption import decode
 from aigc.data.sets.captioned import COLOURS, COUNTS, DIGITS
 from aigc.data.store import Store
 from aigc.lab.run import Run
+from aigc.runs import RunDir
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text())
@@ -38,19 +40,28 @@ CAPTIONS = [
 
 def main(paths: list[str]) -> int:
     """Judge every run below `paths`; 1 where a family falls below what is expected."""
-    records = collect(paths)
+    records = [Record(run) for path in paths for run in RunDir.below(path) if run.is_done]
     runs = [aigc.load(record.dir.path) for record in records]
     classifier = digit_classifier(runs[0].store)
     x, y = runs[0].store.ids("test"), runs[0].store.labels("test")
     print(f"real test pictures: {show(judge(x, y, classifier))}")
     failed = 0
     for record, run in zip(records, runs):
-        samples = run.sample(1000, seed=0)
-        shares = judge(samples.ids.numpy(), samples.y.numpy(), classifier)
-        print(f"{record.family}: {show(shares)}", flush=True)
-        failed += shares["all"] < EXPECTED.get(record.family, 0)
+        for name, sampler in strategies(record, run).items():
+            samples = run.sample(1000, seed=0, sampler=sampler)
+            shares = judge(samples.ids.numpy(), samples.y.numpy(), classifier)
+            print(f"{name}: {show(shares)}", flush=True)
+            failed += shares["all"] < EXPECTED.get(name, 0)
     draw(records, runs)
     return failed
+
+
+def strategies(record: Record, run: Run) -> dict[str, Any]:
+    """The run's own sampler, and with guidance where it has learned to do without captions."""
+    out = {record.family: run.sampler()}
+    if record.config["model"].get("label_dropout"):
+        out[f"{record.family} guidance=2"] = run.sampler("ddim", guidance=2.0)
+    return out
 
 
 def judge(ids: np.ndarray, y: np.ndarray, classifier: SVC) -> dict[str, float]:
@@ -103,15 +114,18 @@ def draw(records: list[Record], runs: list[Run]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        len(CAPTIONS), len(runs), figsize=(4.2 * len(runs), 5), squeeze=False
+        len(CAPTIONS), len(runs), figsize=(2 + 5 * len(runs), 6), squeeze=False
     )
     for column, (record, run) in enumerate(zip(records, runs)):
         axes[0][column].set_title(record.family)
         for row, caption in enumerate(CAPTIONS):
-            pictures = run.sample(8, seed=row, y=caption).data.transpose(0, 2, 3, 1)
-            strip = np.concatenate(list(np.pad(pictures, ((0, 0), (1, 1), (1, 1), (0, 0)))), axis=1)
+            *_, sampler = strategies(record, run).values()
+            pictures = run.sample(8, seed=row, y=caption, sampler=sampler).data
+            pictures = pictures.transpose(0, 2, 3, 1)
+            edges = ((0, 0), (1, 1), (1, 1), (0, 0))
+            strip = np.concatenate(list(np.pad(pictures, edges, constant_values=200)), axis=1)
             axis = axes[row][column]
-            axis.imshow(strip)
+            axis.imshow(strip, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             if column == 0:
                 axis.set_ylabel(caption, rotation=0, ha="right", va="center")

@@ -11,7 +11,7 @@ from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.spec import Space
 from aigc.core.views import Tokens
-from aigc.families.diffusion.discrete import DiscreteDiffusion
+from aigc.families.diffusion.discrete_module import DiscreteDiffusion
 from aigc.families.diffusion.discrete_objective import (
     Absorbing,
     Cosine,
