@@ -52,6 +52,9 @@ def main() -> None:
         fail(str(error))
     except BrokenPipeError:  # `aigc list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except FloatingPointError as error:  # a run that diverged: nobody's mistake, and not done
+        print(f"aigc: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

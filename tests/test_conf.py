@@ -10,6 +10,7 @@ from aigc.core.errors import BadInput
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
 from aigc.lab.conf import compose, conf_dir, samplers_of
+from aigc.lab.validate import validate
 
 FAMILIES = (
     "autoregressive",
@@ -31,7 +32,7 @@ def options(group: str) -> list[str]:
 @pytest.mark.parametrize(("family", "modality"), product(FAMILIES, MODALITIES))
 def test_all_cells_compose(family: str, modality: str):
     config = compose("train", [f"model={family}", f"modality={modality}"])
-    build.validate(config)
+    validate(config)
     assert (config["view"] == "tokens") == (family in ON_TOKENS)
     assert config["sampler"]["name"] in samplers_of(family)
 
@@ -41,7 +42,7 @@ def test_each_data_set_is_registered(name: str):
     facts = all_datasets()[name]
     config = compose("train", [f"modality={facts.modality}", f"dataset={name}"])
     assert config["dataset"]["name"] == name
-    build.validate(config)
+    validate(config)
     build.codec(config)
 
 
@@ -64,14 +65,14 @@ def test_each_sampler_builds_for_each_of_its_families(name: str):
 
 @pytest.mark.parametrize("name", options("experiment"))
 def test_each_experiment_composes_and_is_described(name: str):
-    build.validate(compose("train", [f"experiment={name}"]))
+    validate(compose("train", [f"experiment={name}"]))
     assert (Path(CONF).parent / "experiments" / name / "README.md").is_file()
 
 
 @pytest.mark.parametrize("group", ["budget", "optimizer", "trainer", "strategy", "logger"])
 def test_each_option_of_the_other_groups_composes(group: str):
     for name in options(group):
-        build.validate(compose("train", [f"{group}={name}"]))
+        validate(compose("train", [f"{group}={name}"]))
 
 
 @pytest.mark.parametrize("role", ["causal_lm", "denoiser", "token_denoiser", "encoder", "decoder"])

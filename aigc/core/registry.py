@@ -4,7 +4,7 @@ README."""
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from aigc.core.errors import unknown
+from aigc.core.errors import BadInput, unknown
 
 T = TypeVar("T")
 
@@ -17,9 +17,9 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> None:
-        """Register `item`; raises KeyError when the name is taken."""
+        """Register `item`; raises BadInput when the name is taken."""
         if name in self._items:
-            raise KeyError(f"{self.kind} '{name}' is registered twice")
+            raise BadInput(f"{self.kind} '{name}' is registered twice")
         self._items[name] = item
 
     def __getitem__(self, name: str) -> T:

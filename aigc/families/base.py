@@ -155,7 +155,10 @@ class GenerativeModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""
-        optimizer = self.make_optimizer(decayed(self))
+        try:
+            optimizer = self.make_optimizer(decayed(self))
+        except ValueError as error:  # a rate or a beta out of range
+            raise BadInput(f"optimizer: {error}") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.get("lr_scale", 1.0)
         schedule = {"scheduler": LambdaLR(optimizer, self.lr_at), "interval": "step"}

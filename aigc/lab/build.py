@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -17,7 +16,6 @@ from hydra.utils import get_class, instantiate
 from aigc.core.errors import BadInput, unknown
 from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
-from aigc.data.datasets import all_datasets
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
 from aigc.lab.conf import samplers_of
@@ -78,43 +76,6 @@ def check(node: Config, where: str) -> None:
         hint = hints.get(key, Any)
         if not _fits(node[key], hint):
             raise BadInput(f"{where}.{key}={node[key]}: should be {_wording(hint)}")
-
-
-def validate(config: Config) -> None:
-    """What can be known to be wrong before anything is loaded, prepared or written."""
-    least = [("budget", k, 1) for k in ("examples", "batch_size", "samples")]
-    least += [
-        ("trainer", "log_points", 1),
-        ("trainer", "validations", 0),
-        ("trainer", "preview", 0),
-    ]
-    for group, key, low in least:
-        if config[group][key] < low:
-            raise BadInput(f"{group}.{key}={config[group][key]}: at least {low}")
-    if not re.fullmatch(r"[\w][\w.-]*", str(config["study"])):
-        raise BadInput(f"study={config['study']}: a plain folder name (letters, digits, . _ -)")
-    facts = all_datasets()[config["dataset"]["name"]]
-    if facts.modality != config["modality"]["name"]:
-        raise BadInput(f"dataset '{facts.name}' is {facts.modality}: use modality={facts.modality}")
-    if config["view"] not in VIEWS:
-        raise unknown("view", config["view"], VIEWS)
-    family = get_class(config["model"]["_target_"])
-    tokens = config["view"] == "tokens"
-    if tokens != (family.needs == "tokens"):
-        fits = [name for name in VIEWS if (name == "tokens") == (family.needs == "tokens")]
-        raise BadInput(
-            f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
-            f"choose from {', '.join(fits)}"
-        )
-    if config["trainer"]["patience"] is not None and "nats" not in family.provides:
-        raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
-    for role in family.roles:
-        check(config["net"][role], f"net.{role}")
-    check(config["optimizer"], "optimizer")
-    for name, node in config["logger"].items():
-        if node:
-            check(node, f"logger.{name}")
-    sampler(config["sampler"], config["model"]["name"])
 
 
 def check_sampler(node: Config, family: str) -> None:

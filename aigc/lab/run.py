@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from aigc.lab.conf import conf_dir, samplers_of
 from aigc.lab.editing import edited
 from aigc.lab.request import Prompt
 from aigc.modalities.base import Codec
-from aigc.runs import RunDir
+from aigc.runs import NotARun, RunDir
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,11 @@ class Run:
         for role, options in self.dir.status.get("nets", {}).items():
             nets[role] = {**nets[role], **options}
         model = build.model({**self.config, "net": nets}, space)
-        load_model(model, self.dir / "checkpoints" / "model.safetensors")
+        file = self.dir / "checkpoints" / "model.safetensors"
+        try:
+            load_model(model, file)
+        except SafetensorError as error:
+            raise NotARun(f"{file} is damaged: {error}") from error
         return model.eval().to(self.device)
 
     @cached_property

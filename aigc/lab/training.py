@@ -13,8 +13,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from aigc.core.errors import unknown
+from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import seeds
 from aigc.data.datamodule import DataModule
 from aigc.data.datasets import all_datasets
@@ -22,13 +23,14 @@ from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.run import Run, Samples, save_weights
+from aigc.lab.validate import validate
 from aigc.runs import RunDir
 
 
 def train(config: dict[str, Any]) -> RunDir:
     """Train the run of this configuration unless it is done already; returns its folder."""
     build.plugins(config)
-    build.validate(config)
+    validate(config)
     run = RunDir.of(config)
     if not main_process():
         return fit(config, run)
@@ -61,7 +63,12 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         run.start(config, environment())
         store.codec.save(run / "codec")
     try:
-        trainer = make_trainer(config, run, model)
+        try:
+            trainer = make_trainer(config, run, model)
+        except (ValueError, MisconfigurationException) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"trainer or strategy: {str(error).splitlines()[0]}") from error
         trainer.fit(model, data)
         if trainer.is_global_zero:
             finish(config, run, model, data, trainer)

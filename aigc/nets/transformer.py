@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
 from aigc.nets.condition import CaptionEmbedding, condition
 from aigc.nets.layers import TimeEmbedding, zero
@@ -33,6 +34,10 @@ class Rotary(nn.Module):
 
     def __init__(self, length: int, dim: int, base: float = 10_000.0):
         super().__init__()
+        if dim < 2 or dim % 2:
+            raise BadInput(
+                f"a head of {dim} channels cannot be rotated: width / heads must be even"
+            )
         frequency = base ** (-torch.arange(0, dim, 2).float() / dim)
         angles = torch.arange(length).float()[:, None] * frequency
         self.register_buffer("cos", angles.cos(), persistent=False)

@@ -12,7 +12,7 @@ def test_registry():
     registry.add("second", 2)
     assert list(registry) == ["first", "second"]
     assert registry["second"] == 2
-    with pytest.raises(KeyError, match="twice"):
+    with pytest.raises(BadInput, match="twice"):
         registry.add("first", 3)
     with pytest.raises(BadInput, match=r"unknown thing 'secnd'.*did you mean 'second'"):
         registry["secnd"]

@@ -10,10 +10,10 @@ import aigc as package
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space
 from aigc.core.views import Bits, Grid, Table
-from aigc.lab import build
 from aigc.lab.conf import compose
 from aigc.lab.editing import float_mask, kept
 from aigc.lab.evaluation import timed_samples
+from aigc.lab.validate import validate
 
 FAST = ["budget.examples=64", "trainer.preview=0", "sampler.steps=4"]
 
@@ -144,7 +144,7 @@ def test_each_schedule_and_edit_composes():
 
     for name in (f.stem for f in (conf_dir() / "model" / "schedule").glob("*.yaml")):
         assert name in choices()["model/schedule"]
-        build.validate(compose("train", ["model=diffusion", f"model/schedule={name}"]))
+        validate(compose("train", ["model=diffusion", f"model/schedule={name}"]))
     for name in (f.stem for f in (conf_dir() / "edit").glob("*.yaml")):
         words = ["run=x", "sampler=ddim", "model.name=diffusion", f"edit={name}"]
         assert compose("sample", words)["edit"]["name"] == name

@@ -1,0 +1,60 @@
+"""What can be known to be wrong with a configuration before anything is loaded or written."""
+
+import re
+from functools import reduce
+
+from hydra.utils import get_class
+
+from aigc.core.errors import BadInput, unknown
+from aigc.core.views import VIEWS
+from aigc.data.datasets import all_datasets
+from aigc.lab import build
+from aigc.lab.build import Config
+
+# Numbers below these make no sense anywhere; what else a class refuses it says itself.
+LEAST = {
+    **{f"budget.{key}": 1 for key in ("examples", "batch_size", "samples")},
+    **{f"budget.{key}": 1 for key in ("channels", "width", "hidden", "depth")},
+    **{f"split.{key}": 0.001 for key in ("validation", "test")},
+    **{f"modality.codec.{key}": 1 for key in ("size", "rate", "length", "context", "bins")},
+    **{f"model.{key}": 1 for key in ("latent", "n_critic", "terms", "draws")},
+    **{"trainer.log_points": 1, "trainer.validations": 0, "trainer.preview": 0},
+    **{"split.seed": 0, "split.block": 0, "seed": 0, "strategy.devices": 1, "strategy.nodes": 1},
+}
+
+
+def validate(config: Config) -> None:
+    """Raise BadInput for the first thing that is wrong."""
+    for path, low in LEAST.items():
+        value = reduce(lambda node, key: node.get(key, {}), path.split("."), config)
+        if isinstance(value, int | float) and value < low:
+            raise BadInput(f"{path}={value}: at least {low}")
+    held_out = config["split"]["validation"] + config["split"]["test"]
+    if held_out >= 1:
+        raise BadInput(f"split.validation and split.test leave nothing to train on: {held_out:g}")
+    if config["trainer"]["where"] not in (places := ("auto", "device", "workers")):
+        raise unknown("trainer.where", config["trainer"]["where"], places)
+    if not re.fullmatch(r"[\w][\w.-]*", str(config["study"])):
+        raise BadInput(f"study={config['study']}: a plain folder name (letters, digits, . _ -)")
+    facts = all_datasets()[config["dataset"]["name"]]
+    if facts.modality != config["modality"]["name"]:
+        raise BadInput(f"dataset '{facts.name}' is {facts.modality}: use modality={facts.modality}")
+    if config["view"] not in VIEWS:
+        raise unknown("view", config["view"], VIEWS)
+    family = get_class(config["model"]["_target_"])
+    tokens = config["view"] == "tokens"
+    if tokens != (family.needs == "tokens"):
+        fits = [name for name in VIEWS if (name == "tokens") == (family.needs == "tokens")]
+        raise BadInput(
+            f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
+            f"choose from {', '.join(fits)}"
+        )
+    if config["trainer"]["patience"] is not None and "nats" not in family.provides:
+        raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
+    for role in family.roles:
+        build.check(config["net"][role], f"net.{role}")
+    build.check(config["optimizer"], "optimizer")
+    for name, node in config["logger"].items():
+        if node:
+            build.check(node, f"logger.{name}")
+    build.sampler(config["sampler"], config["model"]["name"])
