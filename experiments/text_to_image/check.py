@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from draw import draw
 from sklearn.svm import SVC
 
 import aigc
@@ -52,7 +53,14 @@ def main(paths: list[str]) -> int:
             shares = judge(samples.ids.numpy(), samples.y.numpy(), classifier)
             print(f"{name}: {show(shares)}", flush=True)
             failed += shares["all"] < EXPECTED.get(name, 0)
-    draw(records, runs)
+    draw(
+        {
+            record.family: (run, [*strategies(record, run).values()][-1])
+            for record, run in zip(records, runs)
+        },
+        CAPTIONS,
+        str(HERE / "captions.png"),
+    )
     return failed
 
 
@@ -107,31 +115,6 @@ def digit_classifier(store: Store) -> SVC:
 def show(shares: dict[str, float]) -> str:
     """`count 0.99, colour 1.00, ...`."""
     return ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
-
-
-def draw(records: list[Record], runs: list[Run]) -> None:
-    """A row a caption, eight pictures of each family side by side."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        len(CAPTIONS), len(runs), figsize=(2 + 5 * len(runs), 6), squeeze=False
-    )
-    for column, (record, run) in enumerate(zip(records, runs)):
-        axes[0][column].set_title(record.family)
-        for row, caption in enumerate(CAPTIONS):
-            *_, sampler = strategies(record, run).values()
-            pictures = run.sample(8, seed=row, y=caption, sampler=sampler).data
-            pictures = pictures.transpose(0, 2, 3, 1)
-            edges = ((0, 0), (1, 1), (1, 1), (0, 0))
-            strip = np.concatenate(list(np.pad(pictures, edges, constant_values=200)), axis=1)
-            axis = axes[row][column]
-            axis.imshow(strip, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            if column == 0:
-                axis.set_ylabel(caption, rotation=0, ha="right", va="center")
-    figure.tight_layout()
-    figure.savefig(HERE / "captions.png", dpi=100)
-    plt.close(figure)
 
 
 if __name__ == "__main__":
