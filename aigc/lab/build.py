@@ -138,16 +138,15 @@ def blueprints(config: Config, model: GenerativeModule) -> dict[str, Any]:
     }
 
 
-def sampler(node: Config, family: str) -> Any:
-    """The sampling strategy, for a model of `family`; it gets the model of a run that it names."""
+def sampler(node: Config, family: str, load: Callable[[str], Any] | None = None) -> Any:
+    """The sampling strategy, for a model of `family`.
+
+    Where it names a run, it gets that run's model by `load`; without `load` it goes without.
+    """
     check_sampler(node, family)
     named = {key: node[key] for key in RUNS if node.get(key)}
-    if not named:
-        return make(node, "sampler")
-    from aigc.lab.run import load  # a run builds samplers, a sampler may hold a run's model
-
-    held = {key: RUNS[key](load(folder).model) for key, folder in named.items()}
-    return make({k: v for k, v in node.items() if k not in held}, "sampler", **held)
+    held = {key: RUNS[key](load(folder).model) for key, folder in named.items()} if load else {}
+    return make({k: v for k, v in node.items() if k not in named}, "sampler", **held)
 
 
 def lr_schedule(config: Config) -> Callable[[int], float]:

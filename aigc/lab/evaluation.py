@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.data.store import Store, cache_root
-from aigc.lab import build
 from aigc.lab.callbacks import reseed
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
@@ -119,7 +118,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
     judge_ = Judge(run.store, n, config["extractors"])
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
-    strategy = build.sampler(node, run.config["model"]["name"])
+    strategy = run.strategy(node)
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     save_shown(run, samples, describe(node), seed, n, judge_)
     needs = frozenset().union(*(METRICS[name].needs for name in names or METRICS))

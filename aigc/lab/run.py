@@ -96,7 +96,11 @@ class Run:
 
     def sampler(self, name: str | None = None, **options: Any) -> Any:
         """A sampling strategy by the name of its configuration; default is the run's own."""
-        return build.sampler(self.sampler_node(name, **options), self.config["model"]["name"])
+        return self.strategy(self.sampler_node(name, **options))
+
+    def strategy(self, node: dict[str, Any]) -> Any:
+        """A sampling strategy from its configuration; BadInput for one of another family."""
+        return build.sampler(node, self.config["model"]["name"], load)
 
     def sampler_node(self, name: str | None = None, **options: Any) -> dict[str, Any]:
         """The resolved configuration of `sampler`."""

@@ -23,7 +23,7 @@ def sample(config: dict[str, Any]) -> Path:
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
     y, prompt, edit = config["y"], config["prompt"], config["edit"]
-    strategy = build.sampler(node, run.config["model"]["name"])
+    strategy = run.strategy(node)
     if config["stream"]:
         for piece in run.stream(prompt or "", seed, strategy, y):
             print(piece, end="", file=sys.stderr, flush=True)
