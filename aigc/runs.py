@@ -36,8 +36,11 @@ def runs_root() -> Path:
 
 
 def signature(config: dict[str, Any]) -> str:
-    """The run's name: family, data set and seed to read, a hash of the rest to be sure."""
-    kept = {key: value for key, value in config.items() if key not in FREE}
+    """The run's name: family, data set and seed to read, a hash of the rest to be sure.
+
+    A top-level setting that is null is off and left out, so that new settings rename no old run.
+    """
+    kept = {key: v for key, v in config.items() if key not in FREE and v is not None}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
     kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aigc.runs import NotARun, RunDir
+from aigc.runs import NotARun, RunDir, signature
 
 
 def test_a_run_goes_from_new_to_done(tmp_path: Path):
@@ -79,3 +79,10 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, match: st
     (run / name).write_text(text)
     with pytest.raises(NotARun, match=match):
         _ = run.config, run.rows()
+
+
+def test_a_setting_that_is_off_does_not_rename_a_run():
+    old = {"model": {"name": "vae"}, "dataset": {"name": "digits"}, "seed": 0}
+    old |= {"trainer": {"workers": 2, "patience": None}, "budget": {"examples": 5}}
+    assert signature({**old, "augment": None, "init": None}) == signature(old)
+    assert signature({**old, "augment": "flip"}) != signature(old)

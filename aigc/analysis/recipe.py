@@ -8,8 +8,9 @@ SHOWN = 4  # settings named at most
 
 
 def recipe(config: dict[str, Any]) -> str:
-    """The configuration without what seeds, names and places differ in."""
-    return json.dumps({k: v for k, v in config.items() if k not in DROPPED}, sort_keys=True)
+    """The configuration without what seeds, names and places differ in, and what is off."""
+    kept = {k: v for k, v in config.items() if k not in DROPPED and v is not None}
+    return json.dumps(kept, sort_keys=True)
 
 
 def differences(configs: list[dict[str, Any]], samplers: list[str]) -> list[str]:
