@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from aigc.core.errors import unknown
 from aigc.core.rng import Rng
+from aigc.core.spec import Spec
 from aigc.families.base import GenerativeModule, Loss
 from aigc.families.likelihoods import LIKELIHOODS, default_likelihood
 from aigc.families.vae.objective import (
@@ -23,7 +25,8 @@ from aigc.families.vae.sampling import Bank, Sampler
 class VAE(GenerativeModule):
     """Encodes to a Gaussian latent and decodes to a law over discretised data.
 
-    `encoder(spec, out)` and `decoder(spec, latent)` build the roles. `beta` weighs the KL in
+    `encoder(spec, out)` and `decoder(spec, latent)` build the roles; an encoder may give maps
+    `(B, out, *S)`, and `latent` then counts their channels. `beta` weighs the KL in
     training only; `nats` is the importance-weighted bound with `draws` samples. `likelihood` is
     `logistic`, `bernoulli`, `categorical`, or None for what fits the view.
     """
@@ -54,17 +57,35 @@ class VAE(GenerativeModule):
         self.encoder = encoder(spec, out=2 * latent)
         self.decoder = decoder(replace(spec, shape=(first * self.law.width, *rest)), latent=latent)
         self.beta, self.draws = beta, draws
-        self.register_buffer("bank_mean", torch.zeros(bank, latent))
-        self.register_buffer("bank_log_var", torch.zeros(bank, latent))
+        self.latent_shape = latent_shape(self.encoder, spec)
+        size = prod(self.latent_shape)
+        self.register_buffer("bank_mean", torch.zeros(bank, size))
+        self.register_buffer("bank_log_var", torch.zeros(bank, size))
         self.register_buffer("bank_y", torch.zeros(bank, dtype=torch.long))
         self.register_buffer("bank_size", torch.zeros((), dtype=torch.long))
         self._bank: Bank | None = None
 
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Data of the view to their posterior means `(B, *latent_shape)`."""
+        return self.posterior(x, y)[0].unflatten(1, self.latent_shape)
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Latents `(B, *latent_shape)` to their most probable data, as the view gives them."""
+        return self.law.mode(self.decoder(z, y))
+
+    def posterior(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of `q(z | x)`, flat: `(B, L)` each."""
+        return split_posterior(self.encoder(x, y))
+
+    def law_of(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """The decoder's output for flat latents `(B, L)`."""
+        return self.decoder(z.unflatten(1, self.latent_shape), y)
+
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """`(-log p(x | z) + beta KL) / dims`: nats a dimension when `beta` is 1."""
-        mean, log_var = split_posterior(self.encoder(x, y))
+        mean, log_var = self.posterior(x, y)
         z = reparameterize(mean, log_var, torch.randn_like(mean))
-        reconstruction = self.law.nats(x, self.decoder(z, y)).mean() / self.view.spec.dims
+        reconstruction = self.law.nats(x, self.law_of(z, y)).mean() / self.view.spec.dims
         kl = kl_to_prior(mean, log_var).mean() / self.view.spec.dims
         value = reconstruction + self.beta * kl
         logs = {
@@ -76,17 +97,17 @@ class VAE(GenerativeModule):
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
         """`-log 1/K sum p(x, z_k) / q(z_k | x)`, `(B,)`."""
-        mean, log_var = split_posterior(self.encoder(x, y))
+        mean, log_var = self.posterior(x, y)
         log_weights = []
         for _ in range(self.draws):
             z = reparameterize(mean, log_var, torch.randn_like(mean))
-            log_p = log_normal(z, 0.0, 0.0) - self.law.nats(x, self.decoder(z, y))
+            log_p = log_normal(z, 0.0, 0.0) - self.law.nats(x, self.law_of(z, y))
             log_weights.append(log_p - log_normal(z, mean, log_var))
         return -importance_bound(torch.stack(log_weights))
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
-        out = self.decoder(sampler.z(self.bank, y, rng), y)
+        out = self.law_of(sampler.z(self.bank, y, rng), y)
         yield self.law.sample(out, rng) if sampler.noise else self.law.mode(out)
 
     @torch.no_grad()
@@ -95,7 +116,7 @@ class VAE(GenerativeModule):
         them."""
         ids = ids[: len(self.bank_mean)]
         y = None if y is None else y[: len(ids)]
-        mean, log_var = split_posterior(self.encoder(self.view.encode(ids), y))
+        mean, log_var = self.posterior(self.view.encode(ids), y)
         self.bank_mean[: len(ids)], self.bank_log_var[: len(ids)] = mean, log_var
         self.bank_y[: len(ids)] = 0 if y is None or y.ndim > 1 else y
         self.bank_size.fill_(len(ids))
@@ -113,3 +134,12 @@ class VAE(GenerativeModule):
     def sampled_net(self) -> nn.Module:
         """The decoder."""
         return self.decoder
+
+
+@torch.no_grad()
+def latent_shape(encoder: nn.Module, spec: Spec) -> tuple[int, ...]:
+    """The shape of the latents of one example: of what the encoder gives, half the first axis."""
+    training = encoder.training
+    first, *rest = encoder.eval()(torch.zeros(1, *spec.shape)).shape[1:]
+    encoder.train(training)
+    return (first // 2, *rest)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
-    """Encoder output `(B, 2 L)` to `mean, log_var (B, L)`, the latter kept in a range that
-    cannot overflow."""
-    mean, log_var = out.chunk(2, dim=1)
+    """Encoder output `(B, 2 C, *S)` to flat `mean, log_var (B, C * prod(S))`, the latter kept in
+    a range that cannot overflow."""
+    mean, log_var = (half.flatten(1) for half in out.chunk(2, dim=1))
     return mean, log_var.clamp(-14, 6)
 
 
