@@ -9,6 +9,7 @@ import yaml
 from aigc.core.errors import BadInput
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
+from aigc.lab.check import check
 from aigc.lab.conf import compose, conf_dir, samplers_of
 from aigc.lab.validate import validate
 
@@ -79,7 +80,7 @@ def test_each_option_of_the_other_groups_composes(group: str):
 def test_each_network_passes_its_check(role: str):
     for name in options(f"net/{role}"):
         config = compose("train", [f"net/{role}={name}"])
-        build.check(config["net"][role], f"net.{role}")
+        check(config["net"][role], f"net.{role}")
 
 
 def test_a_later_choice_beats_what_a_data_set_implies():

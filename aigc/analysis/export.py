@@ -20,6 +20,8 @@ UNITS = {
     "parameters": "params",
 }
 
+NAME_WIDTH = 15  # of a line's name in a terminal; longer ones wrap
+
 
 def head(column: Column) -> str:
     """A column's heading: metric, direction, extractor."""
@@ -122,18 +124,44 @@ def _latex_cell(line: Line, column: Column) -> str:
 
 
 def print_table(table: Table) -> None:
-    """The main metrics in the terminal, one line a model."""
+    """The main metrics in the terminal, one line a model; as many columns as it is wide."""
     from rich.console import Console
-    from rich.table import Table as Grid
+    from rich.measure import Measurement
 
+    console, columns = Console(), main_columns(table)
+    while len(columns) > 1:
+        grid = _grid(table, columns)
+        grid.columns[0].max_width = NAME_WIDTH
+        if (
+            Measurement.get(console, console.options.update(width=999), grid).maximum
+            <= console.width
+        ):
+            break
+        columns = columns[:-1]
+    console.print(_grid(table, columns))
+    if dropped := len(main_columns(table)) - len(columns):
+        console.print(
+            f"[dim]{dropped} more columns in a wider terminal, all of them on the page[/]"
+        )
+
+
+def main_columns(table: Table) -> list[Column]:
+    """What a terminal shows of a table, the most telling first."""
     extractors = list(dict.fromkeys(c.extractor for c in table.columns if c.extractor))
     columns = [c for c in table.columns if c.metric == "fd"]
     once = ("coverage", "nn_ratio")
     columns += [c for c in table.columns if c.metric in once and c.extractor == extractors[0]]
     columns += [c for c in table.columns if c.axis == "likelihood"]
-    columns += [c for c in table.columns if c.metric == "samples_per_second"]
-    grid = Grid(title=table.dataset, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    grid.add_column("", no_wrap=True)
+    return columns + [c for c in table.columns if c.metric == "samples_per_second"]
+
+
+def _grid(table: Table, columns: list[Column]):
+    from rich.table import Table as Grid
+
+    grid = Grid(
+        title=table.dataset, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    grid.add_column("", min_width=NAME_WIDTH)
     for column in columns:
         title = head(column).replace(" / ", "/").replace("samples/s", "per s")
         grid.add_column(
@@ -147,4 +175,4 @@ def print_table(table: Table) -> None:
             *(f"[bold green]{text}[/]" if b else text for text, b in zip(texts, best)),
             style="" if i < len(table.models) else "dim",
         )
-    Console().print(grid)
+    return grid

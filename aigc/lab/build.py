@@ -1,14 +1,11 @@
 """The composition root: the only place where configuration becomes objects."""
 
 import importlib
-import inspect
 import sys
-import types
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from math import cos, pi
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
@@ -18,11 +15,9 @@ from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
+from aigc.lab.check import NOT_ARGUMENTS, Config, check
 from aigc.lab.conf import samplers_of
 from aigc.modalities.base import Codec
-
-Config = Mapping[str, Any]
-
 
 # Settings of a sampler that name a run, and what of its model the sampler gets.
 RUNS = {"guide": lambda model: model, "draft": lambda model: model.net}
@@ -39,9 +34,6 @@ def plugins(config: Config) -> None:
             raise BadInput(f"plugins: cannot import '{name}': {error}") from error
 
 
-NOT_ARGUMENTS = ("name", "needs", "families")  # facts of model and sampler nodes
-
-
 def make(node: Config, where: str, **more: Any) -> Any:
     """Instantiate a `_target_` node; a wrong or ill-typed argument is named in one line."""
     check(node, where)
@@ -53,29 +45,6 @@ def make(node: Config, where: str, **more: Any) -> Any:
         if isinstance(error.__cause__, BadInput):
             raise error.__cause__ from None
         raise
-
-
-def check(node: Config, where: str) -> None:
-    """Hold the values of a `_target_` node and its children against the target's signature."""
-    for key, value in node.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            check(value, f"{where}.{key}")
-    try:
-        target = get_class(node["_target_"])
-    except (ImportError, ValueError) as error:
-        raise BadInput(f"{where}: there is no class {node['_target_']}") from error
-    parameters, hints, takes_any = _signature(target)
-    facts = NOT_ARGUMENTS if where in ("model", "sampler") else ()
-    for key in [key for key in node if not key.startswith("_") and key not in facts]:
-        if key not in parameters and takes_any:
-            continue
-        if key not in parameters:
-            raise unknown(
-                f"option of {where}", key, [name for name in parameters if name != "self"]
-            )
-        hint = hints.get(key, Any)
-        if not _fits(node[key], hint):
-            raise BadInput(f"{where}.{key}={node[key]}: should be {_wording(hint)}")
 
 
 def check_sampler(node: Config, family: str) -> None:
@@ -165,52 +134,3 @@ def lr_schedule(config: Config) -> Callable[[int], float]:
         return rise * fall
 
     return factor
-
-
-def _signature(target: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
-    """Parameters and type hints of a class, following `**common` to its bases, and whether it takes
-    any keyword besides (where `**kwargs` goes to something else)."""
-    parameters: dict[str, inspect.Parameter] = {}
-    hints: dict[str, Any] = {}
-    takes_any = True
-    for init in (
-        cls.__dict__["__init__"] for cls in target.__mro__[:-1] if "__init__" in cls.__dict__
-    ):
-        own = inspect.signature(init).parameters
-        parameters = {**own, **parameters}
-        with suppress(NameError, TypeError):  # a hint that only a type checker can resolve
-            hints = {**get_type_hints(init), **hints}
-        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
-            takes_any = False
-            break
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {k: p for k, p in parameters.items() if p.kind in named}, hints, takes_any
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain configuration value suits a type hint."""
-    origin = get_origin(hint)
-    if hint is Any or isinstance(value, Mapping | list):
-        return True
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is type(None):
-        return value is None
-    return isinstance(value, hint) if hint in (bool, str) else False
-
-
-def _wording(hint: Any) -> str:
-    """A hint in words: `one of eps, x0, v`, `a number`, `a whole number or null`."""
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    if get_origin(hint) in (Union, types.UnionType):
-        options = [_wording(option) for option in get_args(hint) if option in (*names, type(None))]
-        return " or ".join(options)
-    return names.get(hint, "null" if hint is type(None) else getattr(hint, "__name__", str(hint)))

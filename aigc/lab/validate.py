@@ -9,7 +9,7 @@ from aigc.core.errors import BadInput, unknown
 from aigc.core.views import VIEWS
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
-from aigc.lab.build import Config
+from aigc.lab.check import Config, check, check_options
 
 # Numbers below these make no sense anywhere; what else a class refuses it says itself.
 LEAST = {
@@ -39,6 +39,7 @@ def validate(config: Config) -> None:
     facts = all_datasets()[config["dataset"]["name"]]
     if facts.modality != config["modality"]["name"]:
         raise BadInput(f"dataset '{facts.name}' is {facts.modality}: use modality={facts.modality}")
+    check_options(config["dataset"], facts.load, "dataset")
     if config["view"] not in VIEWS:
         raise unknown("view", config["view"], VIEWS)
     family = get_class(config["model"]["_target_"])
@@ -52,9 +53,9 @@ def validate(config: Config) -> None:
     if config["trainer"]["patience"] is not None and "nats" not in family.provides:
         raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
     for role in family.roles:
-        build.check(config["net"][role], f"net.{role}")
-    build.check(config["optimizer"], "optimizer")
+        check(config["net"][role], f"net.{role}")
+    check(config["optimizer"], "optimizer")
     for name, node in config["logger"].items():
         if node:
-            build.check(node, f"logger.{name}")
+            check(node, f"logger.{name}")
     build.sampler(config["sampler"], config["model"]["name"])

@@ -4,6 +4,7 @@ X is the reference, Y the generated set, float64 `(n, d)`; the order matters.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,14 +47,13 @@ def prdc(X: Tensor, Y: Tensor, k: int = K) -> dict[str, float]:
     }
 
 
-def _by_neighbours(name: str, axis: str, about: str) -> None:
+def _by_neighbours(name: str, axis: str, about: str, **best: Any) -> None:
     def value(evidence: Evidence) -> float:
         return evidence.once("prdc", lambda: prdc(evidence.ref, evidence.gen))[name]
 
     value.__doc__ = about
-    metric(name, needs=FEATURES, better="high", axis=axis, spread=True, min_n=lambda d: 2 * K)(
-        value
-    )
+    facts = {"better": "high", "axis": axis, "spread": True, "min_n": lambda d: 2 * K, **best}
+    metric(name, needs=FEATURES, **facts)(value)
 
 
 _by_neighbours(
@@ -62,7 +62,14 @@ _by_neighbours(
 _by_neighbours(
     "recall", "diversity", "Share of real examples within the generated support (k = 5)."
 )
-_by_neighbours("density", "fidelity", "Real neighbourhoods around a generated example, over k.")
+_by_neighbours(
+    "density",
+    "fidelity",
+    "Real neighbourhoods around a generated example, over k; 1 for equal laws, more for samples "
+    "that crowd where data are dense.",
+    better="target",
+    target=1.0,
+)
 _by_neighbours(
     "coverage", "diversity", "Share of real neighbourhoods that hold a generated example."
 )

@@ -1,0 +1,95 @@
+"""Configuration held against the signatures of what it is given to, before anything is called."""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_class
+
+from aigc.core.errors import BadInput, unknown
+
+Config = Mapping[str, Any]
+
+NOT_ARGUMENTS = ("name", "needs", "families")  # facts of model and sampler nodes
+
+
+def check(node: Config, where: str) -> None:
+    """Hold the values of a `_target_` node and its children against the target's signature."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            check(value, f"{where}.{key}")
+    try:
+        target = get_class(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"{where}: there is no class {node['_target_']}") from error
+    parameters, hints, takes_any = _signature(target)
+    facts = NOT_ARGUMENTS if where in ("model", "sampler") else ()
+    for key in [key for key in node if not key.startswith("_") and key not in facts]:
+        if key not in parameters and takes_any:
+            continue
+        if key not in parameters:
+            raise unknown(
+                f"option of {where}", key, [name for name in parameters if name != "self"]
+            )
+        hint = hints.get(key, Any)
+        if not fits(node[key], hint):
+            raise BadInput(f"{where}.{key}={node[key]}: should be {wording(hint)}")
+
+
+def check_options(options: Config, load: Callable, where: str) -> None:
+    """Hold options of a function against its type hints."""
+    hints = get_type_hints(load)
+    for key, value in options.items():
+        if value is not None and not fits(value, hints.get(key, Any)):
+            raise BadInput(f"{where}.{key}={value}: should be {wording(hints[key])}")
+
+
+def _signature(target: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
+    """Parameters and type hints of a class, following `**common` to its bases, and whether it takes
+    any keyword besides (where `**kwargs` goes to something else)."""
+    parameters: dict[str, inspect.Parameter] = {}
+    hints: dict[str, Any] = {}
+    takes_any = True
+    for init in (
+        cls.__dict__["__init__"] for cls in target.__mro__[:-1] if "__init__" in cls.__dict__
+    ):
+        own = inspect.signature(init).parameters
+        parameters = {**own, **parameters}
+        with suppress(NameError, TypeError):  # a hint that only a type checker can resolve
+            hints = {**get_type_hints(init), **hints}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            takes_any = False
+            break
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {k: p for k, p in parameters.items() if p.kind in named}, hints, takes_any
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain configuration value suits a type hint."""
+    origin = get_origin(hint)
+    if hint is Any or isinstance(value, Mapping | list):
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, option) for option in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is type(None):
+        return value is None
+    return isinstance(value, hint) if hint in (bool, str) else False
+
+
+def wording(hint: Any) -> str:
+    """A hint in words: `one of eps, x0, v`, `a number`, `a whole number or null`."""
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (Union, types.UnionType):
+        options = [wording(option) for option in get_args(hint) if option in (*names, type(None))]
+        return " or ".join(options)
+    return names.get(hint, "null" if hint is type(None) else getattr(hint, "__name__", str(hint)))
