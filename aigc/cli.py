@@ -18,6 +18,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
   aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
+  aigc export RUN DIR                   a folder that transformers or diffusers loads
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
   aigc doctor                           versions, devices, optional parts, data found
@@ -240,6 +241,18 @@ def compare(words: list[str]) -> None:
     report(words)
 
 
+def export(words: list[str]) -> None:
+    """`aigc export`."""
+    if {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
+    if len(words) != 2:
+        raise BadInput("export takes two words: a run's folder and the folder to write")
+    from aigc.lab.run import load
+
+    print(load(words[0]).export(words[1]))
+
+
 def demo(words: list[str]) -> None:
     """`aigc demo`."""
     if {"-h", "--help"} & set(words):
@@ -274,6 +287,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "sample": hydra_task("sample"),
     "evaluate": hydra_task("evaluate"),
     "compare": compare,
+    "export": export,
     "demo": demo,
     "list": listing,
     "doctor": doctor,

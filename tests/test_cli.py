@@ -160,6 +160,8 @@ BAD = {
     "evaluate run=VAE extractors=[pcb]": "unknown extractor 'pcb'.*did you mean 'pca'",
     "compare /no/such": "/no/such is not a run folder",
     "compare VAE": "has no results yet: run `aigc evaluate",
+    "export VAE": "export takes two words",
+    "export VAE out": "export: needs net/causal_lm=hf or gpt2, or net/denoiser=diffusers_unet",
     "list foo": "unknown thing to list 'foo'",
 }
 

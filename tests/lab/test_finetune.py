@@ -72,7 +72,8 @@ def test_fine_tune_judge_write_and_hand_on(aigc, origin: Path, texts: str, tmp_p
         assert (target / "samples.txt").read_text().count("The quick") >= 2
 
     run = package.load(folder)
-    handed = run.export(tmp_path / "handed")
+    handed = tmp_path / "handed"
+    assert aigc("export", str(folder), str(handed))[:2] == (0, f"{handed}\n")
     model = AutoModelForCausalLM.from_pretrained(handed).eval()
     ids = run.codec.encode([TEXT])[:2]
     start = torch.full((2, 1), model.config.bos_token_id)
