@@ -44,16 +44,20 @@ class Split:
 class Store:
     """A prepared data set: ids and labels of each split, the fitted codec, and the facts.
 
-    `meta` holds `name`, `hash` (of the content), `counts`, `class_names` and `truth`.
+    `meta` holds `name`, `hash` (of the content), `counts`, `class_names` and `truth`. Without
+    `labelled`, labels and captions are as if the data had none.
     """
 
     folder: Path
     codec: Codec
     meta: dict[str, Any]
+    labelled: bool = True
 
     @property
     def space(self) -> Space:
         """The codec's space with the number of classes and the length of captions."""
+        if not self.labelled:
+            return self.codec.space
         given = {"classes": len(self.meta["class_names"]), "caption": self.meta["caption"]}
         return replace(self.codec.space, **given)
 
@@ -64,7 +68,8 @@ class Store:
     def labels(self, split: str) -> np.ndarray | None:
         """Labels `(N,)` or captions `(N, L)` int64, or None for a data set without either."""
         file = self.folder / f"labels-{split}.npy"
-        return np.load(file, allow_pickle=False) if file.exists() else None
+        known = self.labelled and file.exists()
+        return np.load(file, allow_pickle=False) if known else None
 
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
         """`n` examples of a split, ids and labels: all in order, or fewer in one random order.

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,10 @@ def store(config: Config) -> Store:
     """The prepared data of `config.dataset` through the codec."""
     options = {k: v for k, v in config["dataset"].items() if k != "name"}
     settings = dict(config["modality"]["codec"])
-    return prepare(
+    prepared = prepare(
         config["dataset"]["name"], codec(config), settings, options, Split(**config["split"])
     )
+    return replace(prepared, labelled=config.get("labels") is not False)
 
 
 def view(config: Config, space: Space) -> View:

@@ -78,6 +78,7 @@ class Train:
     seed: int = 0
     study: str = "default"
     view: str = MISSING
+    labels: bool | None = None
     plugins: list[str] = field(default_factory=list)
 
 

@@ -5,13 +5,8 @@ import torch
 from torch import nn
 
 from aigc.core.rng import Rng
-from aigc.families.gan.objective import (
-    Hinge,
-    NonSaturating,
-    Wasserstein,
-    gradient_penalty,
-    r1,
-)
+from aigc.families.gan.objective import Hinge, NonSaturating, Wasserstein
+from aigc.families.gan.penalties import gradient_penalty, r1
 from aigc.families.gan.sampling import Truncation
 from aigc.families.vae.sampling import Bank, Mixture, Prior
 

@@ -1,24 +1,42 @@
 """The GAN family as a Lightning module, with two optimizers by hand."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
-from aigc.core.spec import Batch
+from aigc.core.spec import Batch, Spec
 from aigc.families.base import GenerativeModule, Loss, decayed
-from aigc.families.gan.objective import NonSaturating, gradient_penalty, r1
+from aigc.families.gan.heads import Codes, Heads
+from aigc.families.gan.objective import NonSaturating
+from aigc.families.gan.penalties import Penalties, consistency, normalised
 from aigc.families.gan.sampling import Prior
 
 
 class GAN(GenerativeModule):
-    """A generator (`decoder` role) against a critic (`encoder` role with one output).
+    """A generator (`decoder` role) against a critic (`encoder` role).
 
-    `r1` and `gp` weigh the gradient penalties (0 = off), `n_critic` is critic steps for one
-    generator step, `critic_lr` the ratio of the learning rates.
+    The critic's first output is its score; heads follow: a class where `auxiliary > 0` (which it
+    is then not told; Odena et al. 2017), `Codes(categories, continuous)` where `info > 0`.
+    `r1`, `r2`, `gp`, `dragan`, `lecam` and `consistency` weigh its penalties, 0 = off;
+    `spectral` norm and `weight_clip` bound its weights. It judges `pack` examples at once,
+    concatenated along channels (Lin et al. 2018).
+
+    `augment` is None or a callable of data `(B, *spec.shape)`, differentiable, that draws from
+    torch's global generator: the critic sees real and generated data through it in every step, or
+    through it and not in the term of `consistency` alone. Where it has `update(score_real)`, that
+    is called after each critic step with the scores `(B, 1)` of the real data. As an `nn.Module`
+    it may keep its strength in a buffer.
+
+    `n_critic` is critic steps for one generator step, `critic_lr` the ratio of the rates, `clip`
+    the largest norm of either net's gradient.
     """
 
     roles = ("encoder", "decoder")
@@ -31,70 +49,118 @@ class GAN(GenerativeModule):
         objective: Any = NonSaturating(),
         latent: int = 64,
         r1: float = 0.0,
+        r2: float = 0.0,
         gp: float = 0.0,
+        dragan: float = 0.0,
+        lecam: float = 0.0,
+        consistency: float = 0.0,
+        augment: Any = None,
+        pack: int = 1,
+        spectral: bool = False,
+        weight_clip: float | None = None,
+        auxiliary: float = 0.0,
+        info: float = 0.0,
+        categories: int = 10,
+        continuous: int = 2,
         n_critic: int = 1,
         critic_lr: float = 1.0,
+        clip: float | None = None,
         **common,
     ):
         super().__init__(**common)
         self.automatic_optimization = False
+        self.objective, self.latent, self.augment = objective, latent, augment
+        self.consistency, self.pack, self.weight_clip = consistency, pack, weight_clip
+        self.n_critic, self.critic_lr, self.clip = n_critic, critic_lr, clip
         spec = self.view.spec
+        self.heads = Heads(spec.classes, auxiliary, Codes(categories, continuous), info)
+        self._refuse()
+        self.penalties = Penalties(r1, r2, gp, dragan, lecam)
         self.generator = decoder(spec, latent=latent)
-        self.critic = encoder(spec, out=1)
-        self.objective, self.latent = objective, latent
-        self.r1, self.gp, self.n_critic, self.critic_lr = r1, gp, n_critic, critic_lr
+        self.critic = encoder(self._judged(spec), out=1 + self.heads.width)
+        if spectral:
+            normalised(self.critic)
 
     def generate(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Latents `(B, latent)` to data in (-1, 1)."""
-        return self.generator(z, y).tanh()
+        return self.generator(self.heads.codes.read(z) if self.heads.info else z, y).tanh()
+
+    def shown(self, x: Tensor) -> Tensor:
+        """Data `(B, *spec.shape)` as the critic sees them: augmented, and `pack` in a row."""
+        if self.augment and not self.consistency:
+            x = self.augment(x)
+        return packed(x, self.pack)
+
+    def scores(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """How real the critic finds data `(B, *spec.shape)`, not augmented: `(B / pack, 1)`."""
+        return self._judge(packed(x, self.pack), y)[:, :1]
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """The generator's loss for as many fakes as `x` has rows."""
-        value = self.objective.generator(self.critic(self.generate(self._noise(x), y), y))
-        return Loss(value, {"generator": value.detach()})
+        z = self._noise(x)
+        out = self._judge(self.shown(self.generate(z, y)), y)
+        scores = [out[:, :1]]
+        if self.objective.paired:
+            with torch.no_grad():
+                scores.append(self._judge(self.shown(x), y)[:, :1])
+        value = self.objective.generator(*scores)
+        told, _ = self.heads.loss(out, y, z)
+        return Loss(value + told, {"generator": value.detach()})
 
     def critic_loss(self, x: Tensor, y: Tensor | None) -> Loss:
-        """The critic's loss with its penalties."""
+        """The critic's loss with its penalties and heads."""
+        z = self._noise(x)
         with torch.no_grad():
-            fake = self.generate(self._noise(x), y)
-        penalty = x.new_zeros(())
-        if self.r1:
-            slope, real_scores = r1(self.critic, x, y)
-            penalty = penalty + self.r1 * slope
-        else:
-            real_scores = self.critic(x, y)
-        if self.gp:
-            mix = torch.rand(len(x), device=x.device)
-            penalty = penalty + self.gp * gradient_penalty(self.critic, x, fake, y, mix)
-        fake_scores = self.critic(fake, y)
+            made = self.generate(z, y).to(x.dtype)
+        real, fake = self.shown(x), self.shown(made)
+        real_out, fake_out, penalty = self.penalties(self._judge, real, fake, y)
+        real_scores, fake_scores = real_out[:, :1], fake_out[:, :1]
+        if self.consistency:
+            for scores, data in ((real_scores, x), (fake_scores, made)):
+                term = consistency(self._judge, scores, data, self.augment, y)
+                penalty = penalty + self.consistency * term
+        if hasattr(self.augment, "update"):
+            self.augment.update(real_scores.detach())
         value = self.objective.critic(real_scores, fake_scores)
+        on_real, _ = self.heads.loss(real_out, y)
+        on_fake, told = self.heads.loss(fake_out, y, z)
         logs = {
             "critic": value.detach(),
             "penalty": penalty.detach(),
             "score_real": real_scores.detach().mean(),
             "score_fake": fake_scores.detach().mean(),
         }
-        return Loss(value + penalty, logs)
+        return Loss(value + penalty + on_real + on_fake, logs | told)
 
     def training_step(self, batch: Batch, index: int) -> None:
         """A critic step, and every `n_critic` batches a generator step."""
         x, y = self.view.encode(batch.ids), batch.y
         generator_opt, critic_opt = self.optimizers()
         loss = self.critic_loss(x, y)
+        self.logs = self.logs | loss.logs
         self._step(critic_opt, loss.value)
-        self.logs = loss.logs
+        if self.weight_clip:
+            with torch.no_grad():
+                for p in self.critic.parameters():
+                    p.clamp_(-self.weight_clip, self.weight_clip)
         if index % self.n_critic == self.n_critic - 1:
-            self.critic.requires_grad_(False)
-            loss = self.loss(x, y)
-            self._step(generator_opt, loss.value)
-            self.critic.requires_grad_(True)
-            self.logs = self.logs | loss.logs
+            with frozen(self.critic):
+                loss = self.loss(x, y)
+                self.logs = self.logs | loss.logs
+                self._step(generator_opt, loss.value)
         for scheduler in self.lr_schedulers():
             scheduler.step()
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Here mixed precision has unscaled the gradients: log their norm, and bound it."""
+        first = self.optimizers(use_pl_optimizer=False)[0]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip or inf)
+        self.logs[f"grad_{'generator' if optimizer is first else 'critic'}"] = norm
+
     def validation_step(self, batch: Batch, index: int) -> None:
         """The critic's mean score of unseen data: falling below `score_real` means memorising."""
-        score = self.critic(self.view.encode(batch.ids), batch.y).mean()
+        score = self.scores(self.view.encode(batch.ids), batch.y).mean()
         self.log("val/score_real", score, batch_size=len(batch.ids), sync_dist=True)
 
     def draw(self, n: int, y: Tensor | None, sampler: Prior, rng: Rng) -> Iterator[Tensor]:
@@ -103,21 +169,79 @@ class GAN(GenerativeModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """Generator first, critic second, each with its rate schedule by batches."""
-        generator = self.make_optimizer(decayed(self.generator))
-        critic = self.make_optimizer(decayed(self.critic))
-        for group in critic.param_groups:
-            group["lr"] *= self.critic_lr
-        return [generator, critic], [LambdaLR(opt, self.lr_at) for opt in (generator, critic)]
+        both = [self._optimizer(self.generator), self._optimizer(self.critic, self.critic_lr)]
+        return both, [LambdaLR(optimizer, self.lr_at) for optimizer in both]
+
+    @property
+    def sampled_net(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    def _judged(self, spec: Spec) -> Spec:
+        """What the critic sees of an example."""
+        channels, *rest = spec.shape
+        quantum = spec.quantum * self.pack if isinstance(spec.quantum, tuple) else spec.quantum
+        classes = 0 if self.heads.auxiliary else spec.classes
+        shape = (self.pack * channels, *rest)
+        return replace(spec, shape=shape, quantum=quantum, classes=classes)
+
+    def _judge(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """All outputs of the critic `(B, 1 + heads)`, in full precision."""
+        return self.critic(x, None if self.heads.auxiliary else y).float()
 
     def _noise(self, x: Tensor) -> Tensor:
         return torch.randn(len(x), self.latent, device=x.device)
+
+    def _optimizer(self, net: nn.Module, ratio: float = 1.0) -> torch.optim.Optimizer:
+        try:
+            optimizer = self.make_optimizer(decayed(net))
+        except ValueError as error:  # a rate or a beta out of range
+            raise BadInput(f"optimizer: {error}") from error
+        for group in optimizer.param_groups:
+            group["lr"] *= ratio * group.get("lr_scale", 1.0)
+        return optimizer
 
     def _step(self, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
 
-    @property
-    def sampled_net(self) -> nn.Module:
-        """The generator."""
-        return self.generator
+    def _refuse(self) -> None:
+        spec, heads = self.view.spec, self.heads
+        if self.pack > 1 and (spec.classes or spec.caption or heads.info or self.consistency):
+            raise BadInput(
+                f"model.pack={self.pack}: a pack has no one label or code; use labels=false, "
+                "model.info=0, model.consistency=0"
+            )
+        if heads.auxiliary and not spec.classes:
+            raise BadInput("model.auxiliary: the data have no classes to tell apart")
+        if self.consistency and not self.augment:
+            raise BadInput("model.consistency: needs model.augment")
+        if heads.info and not 0 < heads.codes.width <= self.latent:
+            raise BadInput(
+                f"model.categories + model.continuous = {heads.codes.width}: "
+                f"1 to model.latent = {self.latent}"
+            )
+
+
+def packed(x: Tensor, pack: int) -> Tensor:
+    """`(B, C, *S)` to `(ceil(B / pack), pack * C, *S)`: neighbours share a row, the first ones fill
+    the last row."""
+    if pack == 1:
+        return x
+    if len(x) % pack:
+        x = x[torch.arange(-(-len(x) // pack) * pack, device=x.device) % len(x)]
+    return x.reshape(len(x) // pack, pack * x.shape[1], *x.shape[2:])
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Take no gradient of a network's parameters."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

@@ -1,75 +1,98 @@
-"""Adversarial losses on the critic's scores (any real number, high = real), and gradient
-penalties."""
+"""Adversarial losses on the critic's scores `(B, 1)`: any real number, high = real.
 
-from collections.abc import Callable
+`critic(real, fake)` and `generator(fake)` give scalars. The generator of a `paired` objective is
+given the scores of as many real examples as well: `generator(fake, real)`.
+"""
+
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-Critic = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
 class NonSaturating:
-    """Goodfellow et al. 2014, with the non-saturating generator loss."""
+    """Goodfellow et al. 2014, with the non-saturating generator loss `-log sigmoid(D)`."""
+
+    paired: ClassVar[bool] = False
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Scores `(B, 1)` to a scalar."""
+        """`-log sigmoid(D(x)) - log(1 - sigmoid(D(G(z))))`."""
         return F.softplus(-real).mean() + F.softplus(fake).mean()
 
     def generator(self, fake: Tensor) -> Tensor:
-        """Scores of fakes to a scalar."""
+        """Its gradient stays large where the critic is sure."""
         return F.softplus(-fake).mean()
+
+
+@dataclass(frozen=True)
+class Minimax(NonSaturating):
+    """Goodfellow et al. 2014, eq. 1: the zero-sum game, whose generator stands still where the
+    critic is sure."""
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """`log(1 - sigmoid(D(G(z))))`."""
+        return -F.softplus(fake).mean()
 
 
 @dataclass(frozen=True)
 class Hinge:
     """Lim & Ye 2017; Miyato et al. 2018."""
 
+    paired: ClassVar[bool] = False
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Scores `(B, 1)` to a scalar."""
+        """No gradient beyond a margin of one."""
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
     def generator(self, fake: Tensor) -> Tensor:
-        """Scores of fakes to a scalar."""
+        """`-D(G(z))`."""
         return -fake.mean()
 
 
 @dataclass(frozen=True)
 class Wasserstein:
-    """Arjovsky et al. 2017; needs a gradient penalty."""
+    """Arjovsky et al. 2017; needs a critic held to be Lipschitz: `gp`, `weight_clip` or
+    `spectral`."""
+
+    paired: ClassVar[bool] = False
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Scores `(B, 1)` to a scalar."""
+        """`D(G(z)) - D(x)`."""
         return fake.mean() - real.mean()
 
     def generator(self, fake: Tensor) -> Tensor:
-        """Scores of fakes to a scalar."""
+        """`-D(G(z))`."""
         return -fake.mean()
 
 
-def squared_gradient(critic: Critic, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`||d critic / d x||**2` of each example `(B,)`, differentiable, and the scores `(B, 1)`."""
-    x = x.detach().requires_grad_(True)
-    scores = critic(x, y)
-    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    return gradient.square().flatten(1).sum(1), scores
+@dataclass(frozen=True)
+class LeastSquares:
+    """Mao et al. 2017, eq. 9: scores regress to 1 for real and 0 for generated data."""
+
+    paired: ClassVar[bool] = False
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Half the squared errors."""
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Half the squared error to the score of real data."""
+        return (fake - 1).square().mean() / 2
 
 
-def r1(critic: Critic, real: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`1/2 E ||grad D(real)||**2` (Mescheder et al. 2018, eq. 9), and the scores of the real
-    data."""
-    squared, scores = squared_gradient(critic, real, y)
-    return squared.mean() / 2, scores
+@dataclass(frozen=True)
+class Relativistic:
+    """RpGAN (Jolicoeur-Martineau 2019), the loss of R3GAN (Huang et al. 2024, eq. 2): an example
+    is judged against one of the other kind, so that no mode may be left out."""
 
+    paired: ClassVar[bool] = True
 
-def gradient_penalty(
-    critic: Critic, real: Tensor, fake: Tensor, y: Tensor | None, mix: Tensor
-) -> Tensor:
-    """`E (||grad D(x)|| - 1)**2` between real and fake (Gulrajani et al. 2017); `mix (B,)` in
-    [0, 1]."""
-    mix = mix.view(-1, *[1] * (real.ndim - 1))
-    squared, _ = squared_gradient(critic, mix * real + (1 - mix) * fake, y)
-    return ((squared + 1e-12).sqrt() - 1).square().mean()
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """`-log sigmoid(D(x) - D(G(z)))`, pair by pair."""
+        return F.softplus(fake - real).mean()
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """The same with the parts exchanged."""
+        return F.softplus(real - fake).mean()
