@@ -16,7 +16,7 @@ from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
-from aigc.lab.check import NOT_ARGUMENTS, Config, check
+from aigc.lab.check import NOT_ARGUMENTS, Config, check, takes
 from aigc.lab.conf import samplers_of
 from aigc.modalities.base import Codec
 
@@ -79,8 +79,9 @@ def view(config: Config, space: Space) -> View:
 
 def model(config: Config, space: Space) -> GenerativeModule:
     """The family with its networks, view and optimizer; `space` has the number of classes."""
-    node = {k: v for k, v in config["model"].items() if k not in ("optim", "ema", "clip")}
-    family = get_class(node["_target_"])
+    family = get_class(config["model"]["_target_"])
+    elsewhere = {"optim", "ema", "clip"}  # the trainer's; a family that trains by hand clips itself
+    node = {k: v for k, v in config["model"].items() if k not in elsewhere or takes(family, k)}
     for role in family.roles:
         target = get_class(config["net"][role]["_target_"])
         if space.caption and not getattr(target, "captions", True):

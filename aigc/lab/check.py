@@ -46,6 +46,11 @@ def check_options(options: Config, load: Callable, where: str) -> None:
             raise BadInput(f"{where}.{key}={value}: should be {wording(hints[key])}")
 
 
+def takes(target: type, name: str) -> bool:
+    """Whether a class's constructor has a parameter of this name."""
+    return name in _signature(target)[0]
+
+
 def _signature(target: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
     """Parameters and type hints of a class, following `**common` to its bases, and whether it takes
     any keyword besides (where `**kwargs` goes to something else)."""
