@@ -19,7 +19,8 @@ class Source:
     """Loaded raw data: one entry a split, `train` always, `validation` and `test` where
     official.
 
-    `labels` are class numbers, `captions` texts; a source has at most one of them.
+    `labels` are class numbers, `captions` texts; a source has at most one of them. `factors` are
+    the values `(N, K)` of what is known to vary, named by `factor_names`; no model sees them.
     Raw data are `uint8 (N, C, H, W)` for images, a list of documents for text, a list of `(wave,
     rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic
     law.
@@ -30,6 +31,8 @@ class Source:
     class_names: list[str] = field(default_factory=list)
     captions: dict[str, list[str]] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
+    factors: dict[str, np.ndarray] = field(default_factory=dict)
+    factor_names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class Split:
 class Store:
     """A prepared data set: ids and labels of each split, the fitted codec, and the facts.
 
-    `meta` holds `name`, `hash` (of the content), `counts`, `class_names` and `truth`. Without
-    `labelled`, labels and captions are as if the data had none.
+    `meta` holds `name`, `hash` (of the content), `counts`, `class_names`, `factor_names` and
+    `truth`. Without `labelled`, labels and captions are as if the data had none.
     """
 
     folder: Path
@@ -71,17 +71,24 @@ class Store:
         known = self.labelled and file.exists()
         return np.load(file, allow_pickle=False) if known else None
 
+    def factors(self, split: str) -> np.ndarray | None:
+        """What is known to vary, as whole numbers `(N, K)`; None for most data sets."""
+        file = self.folder / f"factors-{split}.npy"
+        return np.load(file, allow_pickle=False) if file.exists() else None
+
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
         """`n` examples of a split, ids and labels: all in order, or fewer in one random order.
 
         Files are often sorted by class, and the first rows of a text are one page.
         """
-        ids, y = self.ids(split), self.labels(split)
-        rows = np.arange(len(ids))
-        if n < len(ids):
-            rows = np.random.RandomState(0).permutation(len(ids))[:n]
+        ids, y, rows = self.ids(split), self.labels(split), self.rows(split, n)
         labels = None if y is None else torch.from_numpy(y[rows])
         return torch.from_numpy(ids[rows].astype(np.int64)), labels
+
+    def rows(self, split: str, n: int) -> np.ndarray:
+        """Which rows of a split `examples` takes."""
+        size = len(self.ids(split))
+        return np.arange(size) if n >= size else np.random.RandomState(0).permutation(size)[:n]
 
 
 def cache_root() -> Path:
@@ -144,13 +151,15 @@ def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Spli
     try:
         content = hashlib.sha256()
         counts = {}
-        for which, (ids, labels) in _carve(facts, codec, source, split).items():
+        for which, (ids, labels, factors) in _carve(facts, codec, source, split).items():
             ids = ids.astype(_smallest(codec.space), copy=False)
             np.save(part / f"ids-{which}.npy", ids)
             content.update(np.ascontiguousarray(ids))
             if labels is not None:
                 np.save(part / f"labels-{which}.npy", labels.astype(np.int64))
                 content.update(np.ascontiguousarray(labels, np.int64))
+            if factors is not None:
+                np.save(part / f"factors-{which}.npy", factors.astype(np.int64))
             counts[which] = len(ids)
         codec.save(part)
         meta = {
@@ -161,6 +170,7 @@ def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Spli
             "counts": counts,
             "class_names": _class_names(source),
             "caption": _longest(source),
+            "factor_names": source.factor_names,
             "truth": source.truth,
         }
         (part / "meta.json").write_text(json.dumps(meta))
@@ -179,9 +189,10 @@ def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str
     for which, texts in source.captions.items():
         labels[which] = caption.encode(texts, _longest(source)).numpy()
     out = {
-        which: (codec.encode(raw).numpy(), labels.get(which)) for which, raw in source.parts.items()
+        which: (codec.encode(raw).numpy(), labels.get(which), source.factors.get(which))
+        for which, raw in source.parts.items()
     }
-    ids, labels = out["train"]
+    ids = out["train"][0]
     sizes = {
         which: round(getattr(split, which) * len(ids))
         for which in ("validation", "test")
@@ -190,11 +201,10 @@ def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str
     left = len(ids) - sum(sizes.values())
     if min([left, *sizes.values()]) < 1:
         raise BadInput(f"dataset '{facts.name}' has {len(ids)} examples, too few to split")
-    stops = np.cumsum([left, *sizes.values()])[:-1]
+    stops, parts = np.cumsum([left, *sizes.values()])[:-1], {}
     for which, rows in zip(["train", *sizes], np.split(_deal(len(ids), split), stops)):
-        rows = np.sort(rows)
-        out[which] = (ids[rows], None if labels is None else labels[rows])
-    return {which: out[which] for which in SPLITS}
+        parts[which] = tuple(None if a is None else a[np.sort(rows)] for a in out["train"])
+    return {which: {**out, **parts}[which] for which in SPLITS}
 
 
 def _deal(n: int, split: Split) -> np.ndarray:

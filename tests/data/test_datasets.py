@@ -188,3 +188,36 @@ def _only_test(root: Path) -> Path:
     (folder / "test").mkdir(parents=True)
     write_picture(folder / "test" / "a.png")
     return folder
+
+
+def test_shapes_are_all_different_and_know_their_factors():
+    load = all_datasets()["shapes"].load
+    source = load()
+    pictures, factors = source.parts["train"], source.factors["train"]
+    assert pictures.shape == (6144, 1, 16, 16) and len(np.unique(factors, axis=0)) == 6144
+    levels = np.round(pictures / 15).reshape(6144, -1)  # 17 greys
+    assert len(np.unique(levels, axis=0)) == 6144
+    mass = pictures[:, 0] / 255
+    middle = np.arange(16) + 0.5
+    for axis, name in ((2, "x"), (1, "y")):  # the centre of mass follows the position
+        centre = (mass.sum(3 - axis) * middle).sum(1) / mass.sum((1, 2)) / 16
+        place = np.linspace(0.31, 0.69, 8)[factors[:, source.factor_names.index(name)]]
+        ellipses = factors[:, 0] == 0
+        assert np.abs(centre - place)[ellipses].max() < 0.01
+        assert np.abs(centre - place).max() < 0.1
+    radius = np.linspace(0.18, 0.30, 4)[factors[:, 1]] * 16
+    area = {0: np.pi * 0.55, 1: 4 * 0.95 * 0.32, 2: 0.45 * 1.75**2}
+    wanted = np.array([area[s] for s in factors[:, 0]]) * radius**2
+    assert np.abs(mass.sum((1, 2)) - wanted).max() < 1
+
+
+def test_some_shapes_with_one_factor_as_label():
+    load = all_datasets()["shapes"].load
+    some = load(n=100, label="shape", size=8)
+    assert some.parts["train"].shape == (100, 1, 8, 8)
+    assert some.class_names == ["ellipse", "bar", "triangle"]
+    assert (some.labels["train"] == some.factors["train"][:, 0]).all()
+    assert (load(n=100, seed=1).factors["train"] != some.factors["train"]).any()
+    for options, line in (({"label": "colour"}, "unknown factor"), ({"n": 0}, "n=0: 1 to 6144")):
+        with pytest.raises(BadInput, match=line):
+            load(**options)

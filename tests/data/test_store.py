@@ -115,3 +115,18 @@ def test_examples_are_drawn_over_the_whole_split_and_begin_alike(tmp_path):
     whole, labels = store.examples("test", 1000)
     assert np.array_equal(whole.numpy(), store.ids("test").astype(int))
     assert np.array_equal(labels.numpy(), store.labels("test"))
+
+
+def test_factors_stay_beside_their_pictures():
+    from aigc.data.sets.shapes import draw
+
+    store = prepare("shapes", ImageCodec(**LEVELS), LEVELS)
+    assert store.meta["factor_names"] == ["shape", "scale", "orientation", "x", "y"]
+    assert store.space.classes == 0 and store.labels("test") is None
+    rows = store.rows("test", 50)
+    ids, _ = store.examples("test", 50)
+    again = store.codec.encode(draw(store.factors("test")[rows], 16))
+    assert torch.equal(ids, again)
+    parts = [store.factors(split) for split in ("train", "validation", "test")]
+    assert len(np.unique(np.concatenate(parts), axis=0)) == 6144
+    assert digits().factors("test") is None
