@@ -208,7 +208,8 @@ def test_shapes_are_all_different_and_know_their_factors():
     radius = np.linspace(0.18, 0.30, 4)[factors[:, 1]] * 16
     area = {0: np.pi * 0.55, 1: 4 * 0.95 * 0.32, 2: 0.45 * 1.75**2}
     wanted = np.array([area[s] for s in factors[:, 0]]) * radius**2
-    assert np.abs(mass.sum((1, 2)) - wanted).max() < 1
+    error = mass.sum((1, 2)) - wanted  # edges fall between sub-pixels
+    assert abs(error.mean()) < 0.1 and np.abs(error).max() < 2
 
 
 def test_some_shapes_with_one_factor_as_label():
