@@ -1,5 +1,4 @@
-"""Edits for `run.sample(..., edit=...)`: where the given examples come from, and what of them is
-kept."""
+"""Edits for `run.sample(..., edit=...)`: where they begin, and what of it is kept."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,10 @@ import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput
+from aigc.core.rng import Rng
 from aigc.core.views import View
 from aigc.lab import build
+from aigc.lab.latents import directions
 
 if TYPE_CHECKING:
     from aigc.lab.run import Run
@@ -24,30 +25,74 @@ def edited(
     strategy: Any,
     n: int,
     y: int | Tensor | None,
+    seed: int = 0,
 ) -> tuple[Any, int | Tensor | None]:
-    """The strategy wrapped by an edit, and labels: those of the examples unless `y` gives them.
+    """What samples in the place of the strategy, and labels: those of the examples unless `y`
+    gives them.
 
     Options are those of conf/edit; in Python `source` may also be ids `(N, *shape)` and `mask`
-    a boolean tensor like it instead of `keep`.
+    a boolean tensor like it instead of `keep`, and `traverse` takes `directions (D, L)`.
     """
     node = {**(run.edit_node(edit) if isinstance(edit, str) else edit), **options}
-    family = run.config["model"]["name"]
-    if family not in node["families"]:
-        raise BadInput(f"edit '{node['name']}' does not work on a {family}")
+    name, family, families = node.pop("name"), run.config["model"]["name"], node.pop("families")
+    if family not in families:
+        raise BadInput(f"edit '{name}' does not work on a {family}")
+    start = {"vae": _encoded, "gan": _drawn}.get(family, _given)
+    more, labels = start(run, node, strategy, n, y, seed)
+    if y is None and labels is not None:
+        index = torch.arange(n)
+        if name == "traverse":
+            index = torch.zeros_like(index)
+        elif "count" in node:  # of the nearer end
+            index = (index + node["count"] // 2) // node["count"]
+        y = labels[index % len(labels)]
+    # In two steps: instantiate would turn the strategy, a dataclass, into a configuration.
+    return build.make({**node, "_target_": families[family], "_partial_": True}, "edit")(**more), y
+
+
+def _given(run: "Run", node: dict[str, Any], strategy: Any, n: int, *_: Any) -> tuple:
+    """A diffusion begins from examples as floats, and wraps a sampler."""
     ids, labels = examples(run, node.pop("source"), n)
-    view, more = run.model.view, {"known": run.model.view.encode(ids)}
-    if node["name"] == "inpaint":
+    view, more = run.model.view, {"inner": strategy, "known": run.model.view.encode(ids)}
+    if "keep" in node:
         mask, keep = node.pop("mask", None), node.pop("keep")
         mask = kept(ids, keep) if mask is None else mask
         more["mask"] = float_mask(view, mask, run.codec.space.levels)
-    if y is None and labels is not None:
-        index = torch.arange(n)
-        if "count" in node:  # of the nearer end
-            index = (index + node["count"] // 2) // node["count"]
-        y = labels[index % len(labels)]
-    facts = {k: v for k, v in node.items() if k not in ("name", "families")}
-    # In two steps: instantiate would turn the strategy, a dataclass, into a configuration.
-    return build.make({**facts, "_partial_": True}, "edit")(inner=strategy, **more), y
+    return more, labels
+
+
+def _encoded(run: "Run", node: dict[str, Any], strategy: Any, n: int, *_: Any) -> tuple:
+    """A VAE begins from the posterior means of examples."""
+    ids, labels = examples(run, node.pop("source"), n)
+    model = run.model
+    y = None if labels is None else labels.to(model.device)
+    with torch.no_grad():
+        mean, _ = model.posterior(model.view.encode(ids.to(model.device)), y)
+    return _walk(run, node, mean), labels
+
+
+def _drawn(
+    run: "Run", node: dict[str, Any], strategy: Any, n: int, y: int | Tensor | None, seed: int
+) -> tuple:
+    """A GAN begins from its own draws: the ends are the samples 0, 1 ... of the same seed."""
+    node.pop("source")
+    ends = 1 if "span" in node else n // node["count"] + 2
+    z = strategy.z(run.model.latent, Rng(seed, torch.arange(ends, device=run.model.device)))
+    return _walk(run, node, z), run.model.sample(ends, y, seed, strategy)[1]
+
+
+def _walk(run: "Run", node: dict[str, Any], known: Tensor) -> dict[str, Tensor]:
+    """The known latents, and for a traversal its directions."""
+    if "span" not in node:
+        return {"known": known}
+    dims, along = node.pop("dims", None), node.pop("directions", None)
+    along = directions(run.model) if along is None else along
+    if dims is not None:
+        if not dims or min(dims) < 0 or max(dims) >= len(along):
+            raise BadInput(f"edit.dims={dims}: some of 0 to {len(along) - 1}")
+        along = along[dims]
+    node.setdefault("reset", "latents" in run.model.provides)
+    return {"known": known[:1], "directions": along}
 
 
 def examples(run: "Run", source: str | Tensor, n: int) -> tuple[Tensor, Tensor | None]:

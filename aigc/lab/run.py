@@ -136,14 +136,15 @@ class Run:
 
         `y` is a label (number or class name) or a caption, `sampler` a name or an object.
         `prompt` is how they begin, or one beginning a sample: words, or tokens `(t,)` of the view.
-        `edit` (`inpaint`, `sdedit`, `interpolate`, with `options`) starts from given data.
+        `edit` (`inpaint`, `sdedit`, `interpolate`, `traverse`, with `options`) starts from given
+        data or latents.
         """
         if n < 1 or batch_size < 1:
             raise BadInput(f"n={n}, batch_size={batch_size}: at least 1")
         strategy, prompts = request.strategy(self, sampler), request.prompts(self, n, prompt)
         y = request.condition(self, y) if isinstance(y, str) else y
         if edit:
-            strategy, y = edited(self, edit, options, strategy, n, y)
+            strategy, y = edited(self, edit, options, strategy, n, y, seed)
         elif options:
             raise BadInput(f"{', '.join(options)}: options of an edit, and none is chosen")
         ids, labels = self.model.sample(n, y, seed, strategy, batch_size, prompts=prompts)

@@ -9,7 +9,7 @@ import torch
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.families.diffusion.adaptive import Adaptive
-from aigc.families.diffusion.editing import Inpaint, Interpolate, SDEdit, slerp
+from aigc.families.diffusion.editing import Inpaint, Interpolate, SDEdit
 from aigc.families.diffusion.guidance import Guidance
 from aigc.families.diffusion.hub import Diffusers
 from aigc.families.diffusion.multistep import DPMpp2M, UniPC
@@ -308,7 +308,3 @@ def test_interpolation_ends_at_what_is_given():
     sampler = Interpolate(DDIM(400, grid="karras"), known, 5)
     x = last(sampler, schedule, rng.normal(2).double(), rng)
     assert (x[[0, 4, 5, 9]] - known[[0, 1, 1, 2]]).abs().max() < 0.05
-    angle = torch.tensor(0.5)
-    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    middle = slerp(a, b, angle[None])
-    assert torch.allclose(middle, (a + b) / 2**0.5, atol=1e-6)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_class
 
 import aigc as package
 from aigc.core.errors import BadInput
@@ -13,6 +14,7 @@ from aigc.core.views import Bits, Grid, Table
 from aigc.lab.conf import compose
 from aigc.lab.editing import float_mask, kept
 from aigc.lab.evaluation import timed_samples
+from aigc.lab.latents import directions, sefa
 from aigc.lab.validate import validate
 
 FAST = ["budget.examples=64", "trainer.preview=0", "sampler.steps=4"]
@@ -74,6 +76,63 @@ def test_edits_of_the_command_line(aigc, smoke, tmp_path):
         code, _, err = aigc("sample", f"run={run}", *words)
         assert code == 2
         assert re.search(line, err), err
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "tabular"])
+def test_a_vae_goes_from_one_example_to_the_next(smoke, modality: str):
+    run = package.load(smoke("model=vae", f"modality={modality}"))
+    count = 3
+    samples = run.sample(2 * count, edit="interpolate", count=count)
+    ids, y = run.store.examples("test", 3)
+    with torch.no_grad():
+        z = run.model.encode(run.model.view.encode(ids), y)
+        ends = [0, 1, 1, 2]
+        labels = None if y is None else y[[0, 1, 1, 2]]
+        data = run.model.view.decode(run.model.decode(z[ends], labels))
+    assert (samples.ids[[0, 2, 3, 5]] == data).double().mean() > 0.99  # batches differ by rounding
+    if y is not None:
+        assert samples.y.tolist() == [int(y[k]) for k in (0, 0, 1, 1, 1, 2)]
+    chord = run.sample(2 * count, edit="interpolate", count=count, path="linear")
+    assert torch.equal(chord.ids[[0, 2]], samples.ids[[0, 2]])
+
+
+def test_a_gan_goes_from_one_of_its_samples_to_the_next(smoke):
+    run = package.load(smoke("model=gan"))
+    walk = run.sample(8, seed=3, edit="interpolate", count=4)
+    plain = run.sample(3, seed=3)
+    assert torch.equal(walk.ids[[0, 3, 4, 7]], plain.ids[[0, 1, 1, 2]])
+    assert walk.y[[0, 7]].tolist() == plain.y[[0, 2]].tolist()
+    rows = run.sample(10, seed=3, edit="traverse", count=5, dims=[0, 2])
+    assert torch.equal(rows.ids[[2, 7]], plain.ids[[0, 0]])
+    assert set(rows.y.tolist()) == {int(plain.y[0])}
+
+
+def test_a_traversal_goes_along_the_dimensions_in_order_of_their_kl(smoke):
+    run = package.load(smoke("model=vae"))
+    bank = run.model.bank
+    kl = 0.5 * (bank.mean**2 + bank.log_var.exp() - 1 - bank.log_var).mean(0)
+    axes = directions(run.model)
+    assert axes[0].argmax() == kl.argmax() and axes[-1].argmax() == kl.argmin()
+    rows = run.sample(6, edit="traverse", count=3, dims=[0, 15])
+    assert len(set(rows.y.tolist())) == 1 and rows.y[0] == run.store.examples("test", 1)[1][0]
+    with pytest.raises(BadInput, match=r"edit.dims=\[16\]: some of 0 to 15"):
+        run.sample(6, edit="traverse", dims=[16])
+    with pytest.raises(BadInput, match="edit 'inpaint' does not work on a vae"):
+        run.sample(6, edit="inpaint")
+
+
+def test_sefa_finds_the_direction_that_moves_a_layer_most():
+    class Generator(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inp, self.other = torch.nn.Linear(3, 4), torch.nn.Linear(4, 3)
+            self.inp.weight.data = torch.tensor([[0, 2.0, 0], [0, 0, 0], [5, 0, 0], [0, 0, 1]])
+
+        def forward(self, z):
+            return self.other(self.inp(z))
+
+    found = sefa(Generator(), torch.zeros(2, 3)).abs()
+    assert torch.allclose(found, torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
 
 
 def test_a_strength_of_almost_nothing_returns_the_example(smoke):
@@ -147,4 +206,6 @@ def test_each_schedule_and_edit_composes():
         validate(compose("train", ["model=diffusion", f"model/schedule={name}"]))
     for name in (f.stem for f in (conf_dir() / "edit").glob("*.yaml")):
         words = ["run=x", "sampler=ddim", "model.name=diffusion", f"edit={name}"]
+        for target in set(compose("sample", words)["edit"]["families"].values()):
+            assert get_class(target)
         assert compose("sample", words)["edit"]["name"] == name

@@ -7,6 +7,7 @@ come for free. `known (N, *shape)` is given as floats; sample `i` takes example 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from aigc.core.rng import Rng
 from aigc.families.diffusion.objective import Denoise, Denoiser, full
 from aigc.families.diffusion.sampling import Sampler, points
 from aigc.families.diffusion.schedules import Schedule
+from aigc.families.latents import PATHS, check_rows, split_rows
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,18 @@ class Interpolate(Edit):
     """
 
     count: int = 8
+    path: Literal["slerp", "linear"] = "slerp"
 
     def __post_init__(self):
-        if self.count < 2 or len(self.known) < 2:
-            raise BadInput(f"count={self.count}, examples={len(self.known)}: at least 2 of each")
+        check_rows(self.count, len(self.known), self.path)
 
     def __call__(
         self, denoise: Denoise, x: Tensor, schedule: Schedule, rng: Rng
     ) -> Iterator[Tensor]:
         """States from the interpolated latent to data."""
-        row, place = rng.index // self.count, rng.index % self.count
+        row, part = split_rows(rng.index, self.count)
         ends = [self._latent(denoise, self.examples(row + k, x), schedule) for k in (0, 1)]
-        part = place.to(x) / (self.count - 1)
-        yield from self.inner(denoise, slerp(*ends, part), schedule, rng)
+        yield from self.inner(denoise, PATHS[self.path](*ends, part), schedule, rng)
 
     def _latent(self, denoise: Denoise, x: Tensor, schedule: Schedule) -> Tensor:
         path = points(schedule, self.inner.times(schedule)[:-1].flip(0))
@@ -106,12 +107,3 @@ class Interpolate(Edit):
             slope = (z - now.estimate(denoise, z * now.scale)) / now.noise
             z = z + (then.noise - now.noise) * slope
         return z * path[-1].scale
-
-
-def slerp(a: Tensor, b: Tensor, part: Tensor) -> Tensor:
-    """From `a` at 0 to `b` at 1 along a great circle; `part (B,)`."""
-    flat = torch.stack([a.flatten(1), b.flatten(1)]).double()
-    unit = flat / flat.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    angle = (unit[0] * unit[1]).sum(-1).clamp(-1, 1).arccos().clamp(min=1e-6)
-    weights = torch.stack([((1 - part) * angle).sin(), (part * angle).sin()]) / angle.sin()
-    return (weights[..., None] * flat).sum(0).to(a.dtype).view_as(a)

@@ -18,6 +18,7 @@ from aigc.families.gan.heads import Codes, Heads
 from aigc.families.gan.objective import NonSaturating
 from aigc.families.gan.penalties import Penalties, consistency, normalised
 from aigc.families.gan.sampling import Prior
+from aigc.families.latents import Walk
 
 
 class GAN(GenerativeModule):
@@ -40,7 +41,7 @@ class GAN(GenerativeModule):
     """
 
     roles = ("encoder", "decoder")
-    samplers = (Prior,)
+    samplers = (Prior, Walk)
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class GAN(GenerativeModule):
         score = self.scores(self.view.encode(batch.ids), batch.y).mean()
         self.log("val/score_real", score, batch_size=len(batch.ids), sync_dist=True)
 
-    def draw(self, n: int, y: Tensor | None, sampler: Prior, rng: Rng) -> Iterator[Tensor]:
+    def draw(self, n: int, y: Tensor | None, sampler: Prior | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
         yield self.generate(sampler.z(self.latent, rng), y)
 

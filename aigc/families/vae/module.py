@@ -11,6 +11,7 @@ from aigc.core.errors import unknown
 from aigc.core.rng import Rng
 from aigc.core.spec import Spec
 from aigc.families.base import GenerativeModule, Loss
+from aigc.families.latents import Walk
 from aigc.families.likelihoods import LIKELIHOODS, default_likelihood
 from aigc.families.vae.objective import (
     importance_bound,
@@ -33,7 +34,7 @@ class VAE(GenerativeModule):
 
     roles = ("encoder", "decoder")
     provides = frozenset({"nats", "samples", "latents"})
-    samplers = (Sampler,)
+    samplers = (Sampler, Walk)
     likelihood = "bound"
 
     def __init__(
@@ -105,7 +106,7 @@ class VAE(GenerativeModule):
             log_weights.append(log_p - log_normal(z, mean, log_var))
         return -importance_bound(torch.stack(log_weights))
 
-    def draw(self, n: int, y: Tensor | None, sampler: Sampler, rng: Rng) -> Iterator[Tensor]:
+    def draw(self, n: int, y: Tensor | None, sampler: Sampler | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
         out = self.law_of(sampler.z(self.bank, y, rng), y)
         yield self.law.sample(out, rng) if sampler.noise else self.law.mode(out)
