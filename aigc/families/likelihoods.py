@@ -6,6 +6,7 @@ tables.
 """
 
 from collections.abc import Callable
+from math import log, pi
 
 import torch
 from torch import Tensor, nn
@@ -129,11 +130,47 @@ class Categorical(nn.Module):
         return out.unflatten(1, (-1, self.width)).movedim(2, 1)
 
 
-LIKELIHOODS = {"logistic": Logistic, "bernoulli": Bernoulli, "categorical": Categorical}
+class Gaussian(nn.Module):
+    """A density for continuous data: the decoder emits a mean and a log scale for each value."""
+
+    width = 2
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+
+    def nats(self, x: Tensor, out: Tensor) -> Tensor:
+        """`-log p(x | out)` of each example `(B,)`; a density, so it may be negative."""
+        mean, log_scale = self._split(out)
+        square = ((x - mean) * torch.exp(-log_scale)).square()
+        return (0.5 * square + log_scale + 0.5 * log(2 * pi)).flatten(1).sum(1)
+
+    def mode(self, out: Tensor) -> Tensor:
+        """The mean."""
+        return self._split(out)[0]
+
+    def sample(self, out: Tensor, rng: Rng) -> Tensor:
+        """Values drawn from the law."""
+        mean, log_scale = self._split(out)
+        return mean + log_scale.exp() * rng.normal(*mean.shape[1:])
+
+    def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = out.unflatten(1, (-1, 2)).unbind(2)
+        return mean, log_scale.clamp(-5, 3)
+
+
+LIKELIHOODS = {
+    "logistic": Logistic,
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "gaussian": Gaussian,
+}
 
 
 def default_likelihood(spec: Spec) -> str:
-    """Bernoulli where all values have two levels, categorical for few levels, else logistic."""
+    """Gaussian for continuous data; Bernoulli where all values have two levels, categorical for
+    few levels, else logistic."""
+    if not spec.quantum:
+        return "gaussian"
     if not isinstance(spec.quantum, float):
         return "logistic"
     levels = round(2 / spec.quantum) + 1

@@ -6,11 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aigc.core.errors import BadInput
+
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def conv(rank: int, inp: int, out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     """A convolution over `rank` axes that keeps sizes (rounded up when strided)."""
+    if rank not in CONV:
+        raise BadInput(f"a convolution over {rank} axes: choose mlp for net/encoder, decoder, ...")
     return CONV[rank](inp, out, kernel, stride, padding=kernel // 2)
 
 
@@ -78,25 +82,26 @@ class ClassEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions with group norm, scaled and shifted by an embedding (Dhariwal & Nichol
-    2021)."""
+    """Two convolutions with group norm, scaled and shifted by an embedding if there is one
+    (Dhariwal & Nichol 2021)."""
 
     def __init__(
-        self, rank: int, inp: int, out: int, emb: int, kernel: int = 3, dropout: float = 0
+        self, rank: int, inp: int, out: int, emb: int = 0, kernel: int = 3, dropout: float = 0
     ):
         super().__init__()
         self.norm1, self.conv1 = norm(inp), conv(rank, inp, out, kernel)
-        self.emb = nn.Linear(emb, 2 * out)
+        self.emb = nn.Linear(emb, 2 * out) if emb else None
         self.norm2, self.dropout = norm(out), nn.Dropout(dropout)
         self.conv2 = zero(conv(rank, out, out, kernel))
         self.skip = conv(rank, inp, out, 1) if inp != out else nn.Identity()
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         """`x (B, inp, *S)`, `emb (B, emb)` to `(B, out, *S)`."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.emb(emb).unflatten(1, (2, -1)).unbind(1)
-        shape = (*scale.shape, *[1] * (x.ndim - 2))
-        h = self.norm2(h) * (1 + scale.view(shape)) + shift.view(shape)
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.emb is not None:
+            scale, shift = self.emb(emb).unflatten(1, (2, -1)).unbind(1)
+            shape = (*scale.shape, *[1] * (x.ndim - 2))
+            h = h * (1 + scale.view(shape)) + shift.view(shape)
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 

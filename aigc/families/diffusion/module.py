@@ -77,13 +77,13 @@ class Diffusion(GenerativeModule):
         """A bound, `(B,)`; noise and times are drawn from torch's global generator."""
         if self.nats_by == "ode":
             return flow_nats(self.denoiser(y), x, self.schedule, self.quantum)
-        denoise = _in_range(self.denoiser(y))
+        denoise = self._in_range(self.denoiser(y))
         return bound(denoise, x, self.schedule, self.quantum, self.terms)
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler | Edit, rng: Rng) -> Iterator[Tensor]:
         """States from noise to data."""
         x_T = self.schedule.prior * rng.normal(*self.view.spec.shape)
-        denoise = _in_range(self._guided(y, getattr(sampler, "inner", sampler)))
+        denoise = self._in_range(self._guided(y, getattr(sampler, "inner", sampler)))
         yield from sampler(denoise, x_T, self.schedule, rng)
 
     def denoiser(self, y: Tensor | None) -> Denoiser:
@@ -105,18 +105,18 @@ class Diffusion(GenerativeModule):
         interval = tuple(sampler.interval or (0.0, 1.0))
         return Guidance(sampler.guidance, interval, sampler.rescale or 0.0)(strong, weak)
 
+    def _in_range(self, denoise: Denoiser) -> Denoiser:
+        """Estimates kept in the range of the data, if it has one, without a graph."""
+        limit = 1.0 if self.view.spec.quantum else float("inf")
+
+        @torch.no_grad()
+        def clamped(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            x0, fraction = denoise.full(x_t, t)
+            return x0.clamp(-limit, limit), fraction
+
+        return Denoiser(clamped)
+
     @property
     def sampled_net(self) -> nn.Module:
         """The denoiser."""
         return self.net
-
-
-def _in_range(denoise: Denoiser) -> Denoiser:
-    """Estimates kept in the range of the data, without a graph."""
-
-    @torch.no_grad()
-    def clamped(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        x0, fraction = denoise.full(x_t, t)
-        return x0.clamp(-1, 1), fraction
-
-    return Denoiser(clamped)

@@ -83,8 +83,9 @@ class GAN(GenerativeModule):
             normalised(self.critic)
 
     def generate(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """Latents `(B, latent)` to data in (-1, 1)."""
-        return self.generator(self.heads.codes.read(z) if self.heads.info else z, y).tanh()
+        """Latents `(B, latent)` to data, in (-1, 1) unless they are continuous."""
+        out = self.generator(self.heads.codes.read(z) if self.heads.info else z, y)
+        return out.tanh() if self.view.spec.quantum else out
 
     def shown(self, x: Tensor) -> Tensor:
         """Data `(B, *spec.shape)` as the critic sees them: augmented, and `pack` in a row."""
