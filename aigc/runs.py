@@ -38,9 +38,12 @@ def runs_root() -> Path:
 def signature(config: dict[str, Any]) -> str:
     """The run's name: family, data set and seed to read, a hash of the rest to be sure.
 
-    A top-level setting that is null is off and left out, so that new settings rename no old run.
+    A top-level setting that is null is off and left out, so that new settings rename no old run. A
+    first stage counts by its name, wherever it lies.
     """
     kept = {key: v for key, v in config.items() if key not in FREE and v is not None}
+    if "run" in kept:
+        kept["run"] = Path(kept["run"]).resolve().name
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
     kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
@@ -76,9 +79,11 @@ class RunDir:
 
     @classmethod
     def below(cls, path: str | Path) -> list["RunDir"]:
-        """Runs in a study, or in a folder of studies, by name; finished or not."""
+        """Runs in a study, or in a folder of studies, by name; finished or not. What runs keep of
+        their first stages does not count."""
         depths = "*/config.yaml", "*/*/config.yaml"
-        return [cls(p.parent) for p in sorted(p for d in depths for p in Path(path).glob(d))]
+        found = sorted(p.parent for d in depths for p in Path(path).glob(d))
+        return [cls(folder) for folder in found if folder.name != "view"]
 
     @property
     def status(self) -> dict[str, Any]:

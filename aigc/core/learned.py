@@ -98,4 +98,3 @@ class Codes(_Learned):
 
 
 LEARNED = {"latent": Latent, "vq": Codes}
-NEEDS = {"latent": "floats", "vq": "tokens"}

@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 
 from aigc.core.errors import BadInput, unknown
+from aigc.core.learned import Codes, Latent
 from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
 from aigc.data.store import Split, Store, prepare
@@ -72,13 +73,18 @@ def store(config: Config) -> Store:
     return replace(prepared, labelled=config.get("labels") is not False)
 
 
-def view(config: Config, space: Space) -> View:
-    """The view that the family sees."""
-    return VIEWS[config["view"]](space)
+def view(config: Config, space: Space, stage: GenerativeModule | None = None) -> View:
+    """The view that the family sees; a learned one stands on a trained `stage`."""
+    if config["view"] == "latent":
+        return Latent(stage, stage.bank.mean.unflatten(1, stage.latent_shape))
+    return Codes(stage) if config["view"] == "vq" else VIEWS[config["view"]](space)
 
 
-def model(config: Config, space: Space) -> GenerativeModule:
-    """The family with its networks, view and optimizer; `space` has the number of classes."""
+def model(
+    config: Config, space: Space, stage: GenerativeModule | None = None
+) -> GenerativeModule:
+    """The family with its networks, view and optimizer; `space` has the number of classes,
+    `stage` is what a learned view stands on."""
     family = get_class(config["model"]["_target_"])
     elsewhere = {"optim", "ema", "clip"}  # the trainer's; a family that trains by hand clips itself
     node = {k: v for k, v in config["model"].items() if k not in elsewhere or takes(family, k)}
@@ -92,7 +98,7 @@ def model(config: Config, space: Space) -> GenerativeModule:
     built = make(
         node,
         "model",
-        view=view(config, space),
+        view=view(config, space, stage),
         optimizer=make(config["optimizer"], "optimizer"),
         lr_at=lr_schedule(config),
         **nets,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.data.store import Store, cache_root
+from aigc.families.base import GenerativeModule
 from aigc.lab.callbacks import reseed
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
@@ -130,7 +131,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     evidence = judge_.evidence(samples.ids, nats=nats, cost=cost, continued=continued)
     given = [run.dir.status["given"], "prompt" if run.codec.space.end >= 0 else ""]
     given = " ".join(filter(None, given))
-    rows = judge(evidence, judge_.reference, run.model.likelihood, given, names)
+    rows = judge(evidence, judge_.reference, kind_of(run.model), given, names)
     facts = {
         "sampler": describe(node),
         "nfe": cost["nfe"],
@@ -186,21 +187,29 @@ class count_calls:
         self.count += 1
 
 
+def kind_of(model: GenerativeModule) -> str:
+    """What the model's nats are to those of the ids: a learned view knows better."""
+    return getattr(model.view, "likelihood", model.likelihood)
+
+
 @torch.no_grad()
 def likelihood(run: Run, ids: Tensor, y: Tensor | None, batch: int) -> Tensor | None:
-    """Nats of each reference example `(n,)` float64, or None for a model without likelihood.
+    """Nats of each reference example `(n,)` float64, or None for a model without likelihood of
+    the ids; a learned view adds what its tokens leave open.
 
     The noise of a bound is a function of the batch number, so the value is reproducible.
     """
     model = run.model
-    if "nats" not in model.provides:
+    if "nats" not in model.provides or kind_of(model) == "none":
         return None
     parts = []
     for i, part in enumerate(ids.split(batch)):
         part_y = None if y is None else y[i * batch :][: len(part)].to(model.device)
         reseed(seeds(0, 2, i), model.device)
-        x = model.view.encode(part.to(model.device))
-        parts.append(model.nats(x, part_y).double().cpu())
+        part = part.to(model.device)
+        nats = model.nats(model.view.encode(part), part_y).double()
+        rest = getattr(model.view, "nats", None)
+        parts.append((nats + rest(part) if rest else nats).cpu())
     return torch.cat(parts)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from aigc.core.errors import BadInput, unknown
+from aigc.core.learned import LEARNED
 from aigc.core.spec import Space
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
@@ -74,7 +75,10 @@ class Run:
         nets = dict(self.config["net"])
         for role, options in self.dir.status.get("nets", {}).items():
             nets[role] = {**nets[role], **options}
-        model = build.model({**self.config, "net": nets}, space)
+        stage = None
+        if self.config["view"] in LEARNED:
+            stage = Run(RunDir(self.dir / "view"), self.device).model
+        model = build.model({**self.config, "net": nets}, space, stage)
         file = self.dir / "checkpoints" / "model.safetensors"
         try:
             load_model(model, file)

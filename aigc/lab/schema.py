@@ -79,6 +79,7 @@ class Train:
     study: str = "default"
     view: str = MISSING
     labels: bool | None = None
+    run: str | None = None
     plugins: list[str] = field(default_factory=list)
 
 

@@ -23,6 +23,7 @@ from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.run import Run, Samples, save_weights
+from aigc.lab.stage import first_stage, keep
 from aigc.lab.validate import validate
 from aigc.runs import RunDir
 
@@ -47,8 +48,9 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     """Train the run in its folder, from the beginning."""
     quiet()
     store = build.store(config)
+    stage = first_stage(config, store)
     torch.manual_seed(seeds(config["seed"]))
-    model = build.model(config, store.space)
+    model = build.model(config, store.space, stage and stage.model)
     if (y := store.labels("train")) is not None:
         model.remember(torch.from_numpy(y))
     data = DataModule(
@@ -62,6 +64,8 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     if main_process():
         run.start(config, environment())
         store.codec.save(run / "codec")
+        if stage:
+            keep(stage.dir, run / "view")
     try:
         try:
             trainer = make_trainer(config, run, model)

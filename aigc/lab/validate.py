@@ -6,6 +6,7 @@ from functools import reduce
 from hydra.utils import get_class
 
 from aigc.core.errors import BadInput, unknown
+from aigc.core.learned import LEARNED
 from aigc.core.views import VIEWS
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
@@ -40,16 +41,8 @@ def validate(config: Config) -> None:
     if facts.modality != config["modality"]["name"]:
         raise BadInput(f"dataset '{facts.name}' is {facts.modality}: use modality={facts.modality}")
     check_options(config["dataset"], facts.load, "dataset")
-    if config["view"] not in VIEWS:
-        raise unknown("view", config["view"], VIEWS)
     family = get_class(config["model"]["_target_"])
-    tokens = config["view"] == "tokens"
-    if tokens != (family.needs == "tokens"):
-        fits = [name for name in VIEWS if (name == "tokens") == (family.needs == "tokens")]
-        raise BadInput(
-            f"view={config['view']}: {config['model']['name']} needs {family.needs}: "
-            f"choose from {', '.join(fits)}"
-        )
+    _view(config, family.needs)
     if config["trainer"]["patience"] is not None and "nats" not in family.provides:
         raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
     for role in family.roles:
@@ -59,3 +52,20 @@ def validate(config: Config) -> None:
         if node:
             check(node, f"logger.{name}")
     build.sampler(config["sampler"], config["model"]["name"])
+
+
+def _view(config: Config, needs: str) -> None:
+    """A view of the kind that the family `needs`; a learned one has its run and no other has."""
+    view, run = config["view"], config.get("run")
+    if view not in VIEWS and view not in LEARNED:
+        raise unknown("view", view, [*VIEWS, *LEARNED])
+    on_tokens = ("tokens", "vq")
+    if (view in on_tokens) != (needs == "tokens"):
+        fits = [v for v in (*VIEWS, *LEARNED) if (v in on_tokens) == (needs == "tokens")]
+        raise BadInput(
+            f"view={view}: {config['model']['name']} needs {needs}: choose from {', '.join(fits)}"
+        )
+    if view in LEARNED and not run:
+        raise BadInput(f"view={view} needs run=DIR, the folder of a finished first stage")
+    if run and view not in LEARNED:
+        raise BadInput(f"run={run}: a first stage is for view={' or view='.join(LEARNED)}")
