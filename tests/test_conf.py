@@ -19,6 +19,7 @@ FAMILIES = (
     "masked_diffusion",
     "uniform_diffusion",
     "vae",
+    "vqvae",
     "gan",
 )
 ON_TOKENS = ("autoregressive", "masked_diffusion", "uniform_diffusion")

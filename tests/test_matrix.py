@@ -15,7 +15,15 @@ from aigc.runs import RunDir
 
 CELLS = list(
     product(
-        ("autoregressive", "diffusion", "masked_diffusion", "uniform_diffusion", "vae", "gan"),
+        (
+            "autoregressive",
+            "diffusion",
+            "masked_diffusion",
+            "uniform_diffusion",
+            "vae",
+            "vqvae",
+            "gan",
+        ),
         ("text", "image", "audio", "tabular"),
     )
 )

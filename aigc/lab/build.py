@@ -80,9 +80,7 @@ def view(config: Config, space: Space, stage: GenerativeModule | None = None) ->
     return Codes(stage) if config["view"] == "vq" else VIEWS[config["view"]](space)
 
 
-def model(
-    config: Config, space: Space, stage: GenerativeModule | None = None
-) -> GenerativeModule:
+def model(config: Config, space: Space, stage: GenerativeModule | None = None) -> GenerativeModule:
     """The family with its networks, view and optimizer; `space` has the number of classes,
     `stage` is what a learned view stands on."""
     family = get_class(config["model"]["_target_"])

@@ -36,12 +36,13 @@ def first_stage(config: Config, store: Store) -> Run | None:
             f"run={run.dir} was trained on other data ({theirs['name']}): "
             f"{ours['name']} with the same dataset, modality.codec and split settings is needed"
         )
-    if what == "latents" and store.space.given != {"classes": 0, "caption": 0}:
-        if getattr(run.model.encoder, "labels", True) or getattr(run.model.decoder, "labels", True):
-            raise BadInput(
-                f"run={run.dir}: its networks read labels, and a view has none: "
-                "train it with net/encoder=map net/decoder=map"
-            )
+    labelled = store.space.classes or store.space.caption
+    nets = [run.model.encoder, run.model.decoder]
+    if what == "latents" and labelled and any(getattr(net, "labels", True) for net in nets):
+        raise BadInput(
+            f"run={run.dir}: its networks read labels, and a view has none: "
+            "train it with net/encoder=map net/decoder=map"
+        )
     return run
 
 

@@ -90,7 +90,8 @@ class VQ(nn.Module):
         self.counts.copy_(torch.where(dead, share, self.counts))
         fresh = self._picked(rows) * share
         self.sums.copy_(torch.where(dead[:, None], fresh, self.sums))
-        self.table.copy_(self.sums / self.counts.clamp(min=1e-6)[:, None])
+        seen = self.counts[:, None] > 1e-6
+        self.table.copy_(torch.where(seen, self.sums / self.counts[:, None], self.table))
 
     def _picked(self, rows: Tensor) -> Tensor:
         return rows[torch.randint(len(rows), (self.size,), device=rows.device)]
