@@ -4,13 +4,12 @@ They decode to that model's own view, and by it to ids. No learned view is a bij
 `likelihood` says what a likelihood of what a family sees says of the ids.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aigc.core.spec import Spec
+from aigc.core.spec import Space, Spec
 
 
 class _Learned:
@@ -41,12 +40,12 @@ class Latent(_Learned):
 
     likelihood = "none"
 
-    def __init__(self, model: Any, means: Tensor):
+    def __init__(self, model: Any, means: Tensor, space: Space):
         super().__init__(model)
         axes = [axis for axis in range(means.ndim) if axis != 1]
         self.mean = means.mean(axes, keepdim=True)
         self.sd = means.std(axes, keepdim=True).clamp(min=1e-3)  # a channel may carry nothing
-        self.spec = replace(model.view.spec, shape=tuple(means.shape[1:]), quantum=0.0)
+        self.spec = Spec(tuple(means.shape[1:]), **space.given)
 
     @torch.no_grad()
     def encode(self, ids: Tensor) -> Tensor:
@@ -71,10 +70,10 @@ class Codes(_Learned):
 
     allowed, end = None, -1
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, space: Space):
         super().__init__(model)
-        own, (length, size) = model.view.spec, model.counts.shape
-        self.spec = Spec((length,), size, classes=own.classes, caption=own.caption)
+        length, size = model.counts.shape
+        self.spec = Spec((length,), size, **space.given)
         self.likelihood = getattr(model.view, "likelihood", "bound")
 
     @torch.no_grad()

@@ -76,8 +76,8 @@ def store(config: Config) -> Store:
 def view(config: Config, space: Space, stage: GenerativeModule | None = None) -> View:
     """The view that the family sees; a learned one stands on a trained `stage`."""
     if config["view"] == "latent":
-        return Latent(stage, stage.bank.mean.unflatten(1, stage.latent_shape))
-    return Codes(stage) if config["view"] == "vq" else VIEWS[config["view"]](space)
+        return Latent(stage, stage.bank.mean.unflatten(1, stage.latent_shape), space)
+    return Codes(stage, space) if config["view"] == "vq" else VIEWS[config["view"]](space)
 
 
 def model(config: Config, space: Space, stage: GenerativeModule | None = None) -> GenerativeModule:

@@ -36,12 +36,12 @@ def first_stage(config: Config, store: Store) -> Run | None:
             f"run={run.dir} was trained on other data ({theirs['name']}): "
             f"{ours['name']} with the same dataset, modality.codec and split settings is needed"
         )
-    labelled = store.space.classes or store.space.caption
-    nets = [run.model.encoder, run.model.decoder]
+    spec, nets = run.model.view.spec, [run.model.encoder, run.model.decoder]
+    labelled = spec.classes or spec.caption
     if what == "latents" and labelled and any(getattr(net, "labels", True) for net in nets):
         raise BadInput(
             f"run={run.dir}: its networks read labels, and a view has none: "
-            "train it with net/encoder=map net/decoder=map"
+            "train it with labels=false, or with net/encoder=map net/decoder=map"
         )
     return run
 
