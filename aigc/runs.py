@@ -23,6 +23,7 @@ import yaml
 # What may differ between two commands of one and the same run.
 FREE = {"study", "logger", "sampler", "plugins", "hydra"}
 FREE_TRAINER = {"workers", "where", "log_points", "preview"}
+LATER = ("imbalance", "limit")  # settings of any data set that older runs do not have
 KEY = ("metric", "extractor", "sampler", "nfe", "seed", "protocol")  # what makes a row that row
 
 
@@ -38,16 +39,24 @@ def runs_root() -> Path:
 def signature(config: dict[str, Any]) -> str:
     """The run's name: family, data set and seed to read, a hash of the rest to be sure.
 
-    A top-level setting that is null is off and left out, so that new settings rename no old run. A
-    first stage counts by its name, wherever it lies.
+    Other runs (a first stage, one to start from) count by their names, wherever they lie.
     """
-    kept = {key: v for key, v in config.items() if key not in FREE and v is not None}
-    if "run" in kept:
-        kept["run"] = Path(kept["run"]).resolve().name
+    kept = {key: value for key, value in switched_on(config).items() if key not in FREE}
+    for key in ("run", "init"):
+        if key in kept:
+            kept[key] = Path(kept[key]).resolve().name
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
     kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
     return f"{config['model']['name']}-{config['dataset']['name']}-s{config['seed']}-{digest[:8]}"
+
+
+def switched_on(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the settings that are null because they are off: a new one must not
+    rename old runs, nor set them apart."""
+    kept = {key: value for key, value in config.items() if value is not None}
+    dataset = kept["dataset"].items()
+    return kept | {"dataset": {k: v for k, v in dataset if k not in LATER or v is not None}}
 
 
 class RunDir:

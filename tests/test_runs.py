@@ -84,5 +84,14 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, match: st
 def test_a_setting_that_is_off_does_not_rename_a_run():
     old = {"model": {"name": "vae"}, "dataset": {"name": "digits"}, "seed": 0}
     old |= {"trainer": {"workers": 2, "patience": None}, "budget": {"examples": 5}}
-    assert signature({**old, "augment": None, "init": None}) == signature(old)
+    off = {**old, "augment": None, "dataset": {"name": "digits", "imbalance": None}}
+    assert signature(off) == signature(old)
     assert signature({**old, "augment": "flip"}) != signature(old)
+    assert signature({**old, "dataset": {"name": "digits", "imbalance": 9}}) != signature(old)
+
+
+def test_a_run_to_start_from_counts_by_its_name():
+    old = {"model": {"name": "vae"}, "dataset": {"name": "digits"}, "seed": 0}
+    old |= {"trainer": {}, "budget": {}}
+    names = {signature({**old, "init": p}) for p in ("a/vae-s0-1", "b/c/vae-s0-1/", "vae-s0-2")}
+    assert len(names) == 2 and signature(old) not in names

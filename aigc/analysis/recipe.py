@@ -3,13 +3,15 @@
 import json
 from typing import Any
 
+from aigc.runs import switched_on
+
 DROPPED = {"seed", "study", "logger", "sampler", "plugins"}  # what runs of one line may differ in
 SHOWN = 4  # settings named at most
 
 
 def recipe(config: dict[str, Any]) -> str:
     """The configuration without what seeds, names and places differ in, and what is off."""
-    kept = {k: v for k, v in config.items() if k not in DROPPED and v is not None}
+    kept = {k: v for k, v in switched_on(config).items() if k not in DROPPED}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from aigc.core.errors import BadInput
+from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import seeds
 from aigc.core.spec import Batch
 from aigc.data.store import Store
 
 RESIDENT_BYTES = 4 * 2**30  # keep ids on the device up to this size
+BALANCES = ("balanced", "square_root")
 
 
 class Indices:
@@ -58,6 +59,39 @@ class Indices:
             return torch.arange(self.n)
         generator = torch.Generator().manual_seed(seeds(self.seed, turn))
         return torch.randperm(self.n, generator=generator)
+
+
+class Balanced(Indices):
+    """Index batches in which classes have quotas: every pass over `n` positions holds exactly
+    `quotas(...)` of each, and a class runs through all of its examples before it repeats one."""
+
+    def __init__(self, labels: np.ndarray, balance: str, *args):
+        super().__init__(len(labels), *args)
+        sizes = quotas(np.bincount(labels), balance, len(labels))
+        self.classes = []
+        for k in np.flatnonzero(sizes).tolist():
+            rows = torch.from_numpy(np.flatnonzero(labels == k))
+            stream = Indices(len(rows), 1, 0, seeds(self.seed, k, 1))
+            self.classes.append((rows, stream, int(sizes[k])))
+
+    def _shuffle(self, turn: int) -> Tensor:
+        parts = [
+            rows[stream.take(turn * size, (turn + 1) * size)] for rows, stream, size in self.classes
+        ]
+        return torch.cat(parts)[super()._shuffle(turn)]
+
+
+def quotas(counts: np.ndarray, balance: str, total: int) -> np.ndarray:
+    """How many of `total` positions each class gets: equally many (`balanced`), or in proportion
+    to the root of how many examples it has (`square_root`; Mahajan et al. 2018)."""
+    if balance not in BALANCES:
+        raise unknown("balance", balance, BALANCES)
+    weights = counts > 0 if balance == "balanced" else np.sqrt(counts)
+    exact = total * weights / weights.sum()
+    sizes = np.floor(exact).astype(int)
+    rest = np.argsort(sizes - exact, kind="stable")[: total - sizes.sum()]  # largest remainders
+    sizes[rest] += 1
+    return sizes
 
 
 class Resident:
@@ -99,6 +133,7 @@ class DataModule(L.LightningDataModule):
     """Serves `Batch(ids, y)`; `batch_size` is global and split over the devices.
 
     `examples` is the length of the run. `where` is `device` (ids resident), `workers`, or `auto`.
+    `balance` evens out how often classes are trained on; validation is left as it is.
     """
 
     def __init__(
@@ -109,10 +144,11 @@ class DataModule(L.LightningDataModule):
         seed: int = 0,
         where: Literal["auto", "device", "workers"] = "auto",
         workers: int = 2,
+        balance: Literal["balanced", "square_root"] | None = None,
     ):
         super().__init__()
         self.store, self.batch_size, self.examples, self.seed = store, batch_size, examples, seed
-        self.where, self.workers = where, workers
+        self.where, self.workers, self.balance = where, workers, balance
 
     def train_dataloader(self) -> Resident | DataLoader:
         """The stream, `ceil(examples / batch_size)` batches long."""
@@ -136,6 +172,10 @@ class DataModule(L.LightningDataModule):
             raise BadInput(f"batch_size={batch} does not divide over {world} devices")
         ids, labels = self.store.ids(split), self.store.labels(split)
         indices = Indices(len(ids), batch, total, seed, rank, world)
+        if self.balance and seed is not None:
+            if labels is None or labels.ndim > 1:
+                raise BadInput(f"balance={self.balance}: these data have no classes")
+            indices = Balanced(labels, self.balance, batch, total, seed, rank, world)
         fits = ids.nbytes <= RESIDENT_BYTES
         if self.where == "device" or (self.where == "auto" and fits):
             return Resident(ids, labels, indices, device)

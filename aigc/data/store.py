@@ -20,6 +20,7 @@ from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space
 from aigc.data.datasets import Facts, Source, all_datasets, data_root
+from aigc.data.thinning import OPTIONS, thinned
 from aigc.modalities.base import Codec
 
 FORMAT = 2  # raise it when the layout below changes
@@ -106,7 +107,8 @@ def prepare(
 ) -> Store:
     """The store of data set `name` through `codec`, made on first use.
 
-    `settings` are the codec's constructor arguments (they enter the key), `options` the loader's.
+    `settings` are the codec's constructor arguments (they enter the key), `options` the loader's
+    and what `thinned` takes, which leaves validation and test as they are.
     Two processes may prepare at once: each writes a folder of its own and the first rename wins.
     """
     facts = all_datasets()[name]
@@ -115,8 +117,10 @@ def prepare(
     options = {k: v for k, v in (options or {}).items() if v is not None}
     folder = cache_root() / "data" / f"{name}-{_key(facts, settings, options, split)}"
     if not (folder / "meta.json").exists():
+        fewer = {key: options.pop(key) for key in OPTIONS if key in options}
         source = _load(facts, options)
-        _write(folder, facts, codec.fit(list(source.parts.values())), source, split)
+        codec = codec.fit(list(source.parts.values()))
+        _write(folder, facts, codec, source, split, fewer)
     meta = json.loads((folder / "meta.json").read_text())
     return Store(folder, codec.load(folder), meta)
 
@@ -124,7 +128,7 @@ def prepare(
 def _load(facts: Facts, options: dict[str, Any]) -> Source:
     allowed = list(inspect.signature(facts.load).parameters)
     if wrong := [key for key in options if key not in allowed]:
-        takes = ", ".join(f"dataset.{key}" for key in allowed) or "no options"
+        takes = ", ".join(f"dataset.{key}" for key in [*allowed, *OPTIONS])
         raise BadInput(
             f"dataset '{facts.name}' has no option 'dataset.{wrong[0]}': it takes {takes}"
         )
@@ -145,13 +149,18 @@ def _key(facts: Facts, settings: dict, options: dict, split: Split) -> str:
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 
-def _write(folder: Path, facts: Facts, codec: Codec, source: Source, split: Split) -> None:
+def _write(
+    folder: Path, facts: Facts, codec: Codec, source: Source, split: Split, fewer: dict[str, Any]
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         content = hashlib.sha256()
         counts = {}
         for which, (ids, labels, factors) in _carve(facts, codec, source, split).items():
+            if which == "train" and fewer:
+                rows = thinned(len(ids), labels, **fewer)
+                ids, labels, factors = (x if x is None else x[rows] for x in (ids, labels, factors))
             ids = ids.astype(_smallest(codec.space), copy=False)
             np.save(part / f"ids-{which}.npy", ids)
             content.update(np.ascontiguousarray(ids))

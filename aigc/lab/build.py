@@ -15,6 +15,7 @@ from aigc.core.errors import BadInput, unknown
 from aigc.core.learned import Codes, Latent
 from aigc.core.spec import Space
 from aigc.core.views import VIEWS, View
+from aigc.data.augment import Augmentation
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
 from aigc.lab.check import NOT_ARGUMENTS, Config, check, takes
@@ -78,6 +79,12 @@ def view(config: Config, space: Space, stage: GenerativeModule | None = None) ->
     if config["view"] == "latent":
         return Latent(stage, stage.bank.mean.unflatten(1, stage.latent_shape), space)
     return Codes(stage, space) if config["view"] == "vq" else VIEWS[config["view"]](space)
+
+
+def augmentations(config: Config) -> list[Augmentation]:
+    """What changes training batches, in the order chosen; empty by default."""
+    nodes = config["augment"] or {}
+    return [make(node, f"augment.{name}") for name, node in nodes.items() if node]
 
 
 def model(config: Config, space: Space, stage: GenerativeModule | None = None) -> GenerativeModule:

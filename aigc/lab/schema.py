@@ -80,6 +80,11 @@ class Train:
     view: str = MISSING
     labels: bool | None = None
     run: str | None = None
+    augment: dict[str, Any] | None = None
+    adversary: dict[str, Any] | None = None
+    balance: str | None = None
+    init: str | None = None
+    init_freeze: list[str] | None = None
     plugins: list[str] = field(default_factory=list)
 
 

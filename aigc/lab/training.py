@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import seeds
+from aigc.data.augment import Augment
 from aigc.data.datamodule import DataModule
 from aigc.data.datasets import all_datasets
 from aigc.families.base import GenerativeModule
@@ -60,6 +61,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         config["seed"],
         config["trainer"]["where"],
         config["trainer"]["workers"],
+        config["balance"],
     )
     if main_process():
         run.start(config, environment())
@@ -89,7 +91,7 @@ def make_trainer(config: dict[str, Any], run: RunDir, model: GenerativeModule) -
     batches = -(-budget["examples"] // budget["batch_size"])
     log = Log(run / "log.csv", budget["batch_size"], batches, settings["log_points"])
     title = f"{config['model']['name']} on {config['dataset']['name']}"
-    callbacks = [Seeds(config["seed"]), log]
+    callbacks = [Seeds(config["seed"]), Augment(build.augmentations(config)), log]
     callbacks += [Progress(log, title, budget["batch_size"], batches)]
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))

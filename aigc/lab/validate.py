@@ -8,6 +8,8 @@ from hydra.utils import get_class
 from aigc.core.errors import BadInput, unknown
 from aigc.core.learned import LEARNED
 from aigc.core.views import VIEWS
+from aigc.data import augment
+from aigc.data.datamodule import BALANCES
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
 from aigc.lab.check import Config, check, check_options
@@ -48,6 +50,10 @@ def validate(config: Config) -> None:
     for role in family.roles:
         check(config["net"][role], f"net.{role}")
     check(config["optimizer"], "optimizer")
+    for one in build.augmentations(config):
+        augment.check(one, config["modality"]["name"])
+    if config["balance"] not in (None, *BALANCES):
+        raise unknown("balance", config["balance"], BALANCES)
     for name, node in config["logger"].items():
         if node:
             check(node, f"logger.{name}")

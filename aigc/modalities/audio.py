@@ -50,7 +50,11 @@ class AudioCodec(Codec):
     def encode(self, raw: Sequence[Sound]) -> Tensor:
         """Sounds of any rate and length to ids."""
         waves = np.stack([self._prepare(*sound) for sound in raw])
-        x = torch.from_numpy(waves)[:, None]
+        return self.quantize(torch.from_numpy(waves))
+
+    def quantize(self, waves: Tensor) -> Tensor:
+        """Waveforms `(B, length)` to ids: the inverse of `waves` up to rounding."""
+        x = waves[:, None].clamp(-1, 1)
         if self.encoding == "mulaw":
             mu = self.levels - 1
             x = x.sign() * torch.log1p(mu * x.abs()) / np.log1p(mu)

@@ -10,8 +10,9 @@ import torch
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Batch
-from aigc.data.datamodule import DataModule, Indices
+from aigc.data.datamodule import Balanced, DataModule, Indices, quotas
 from aigc.data.store import Split, Store, _deal, prepare
+from aigc.data.thinning import tail_counts, thinned
 from aigc.modalities.image import ImageCodec
 from aigc.modalities.tabular import TabularCodec
 from aigc.modalities.text import TextCodec
@@ -130,3 +131,47 @@ def test_factors_stay_beside_their_pictures():
     parts = [store.factors(split) for split in ("train", "validation", "test")]
     assert len(np.unique(np.concatenate(parts), axis=0)) == 6144
     assert digits().factors("test") is None
+
+
+def test_a_long_tail_falls_exponentially_in_training_alone():
+    counts = np.full(10, 5000)
+    tail = tail_counts(counts, 100)
+    assert tail[0] == 5000 and tail[-1] == 50
+    assert np.allclose(tail[1:] / tail[:-1], 100 ** (-1 / 9), atol=0.01)
+    assert tail_counts(np.array([6, 2, 9]), 1).tolist() == [6, 2, 9]
+    assert tail_counts(np.array([9, 9]), 1000).tolist() == [9, 1]
+
+    balanced = digits()
+    long = prepare("digits", ImageCodec(**LEVELS), LEVELS, {"imbalance": 20})
+    counts = np.bincount(balanced.labels("train"))
+    assert np.array_equal(np.bincount(long.labels("train")), tail_counts(counts, 20))
+    for split in ("validation", "test"):
+        assert np.array_equal(long.ids(split), balanced.ids(split))
+    assert long.meta["hash"] != balanced.meta["hash"] and long.folder != balanced.folder
+
+
+def test_thinned_sets_are_nested():
+    labels = np.arange(400) % 4
+    kept = [set(thinned(400, labels, imbalance=r)) for r in (1, 5, 50)]
+    assert len(kept[0]) == 400 and kept[0] > kept[1] > kept[2]
+    few = [set(thinned(400, None, limit=n)) for n in (7, 100)]
+    assert few[0] < few[1] and [len(f) for f in few] == [7, 100]
+    with pytest.raises(BadInput, match=r"dataset.imbalance=5: these data have no classes"):
+        thinned(400, None, imbalance=5)
+
+
+@pytest.mark.parametrize("balance", ["balanced", "square_root"])
+def test_every_turn_holds_the_quota_of_each_class(balance: str):
+    counts = np.array([80, 0, 15, 5])
+    labels = np.repeat(np.arange(4), counts)
+    sizes = quotas(counts, balance, 100)
+    share = (counts > 0) if balance == "balanced" else counts**0.5
+    assert sizes.sum() == 100 and np.abs(sizes - 100 * share / share.sum()).max() < 1
+    indices = Balanced(labels, balance, 10, 1000, 3)
+    stream = torch.cat(list(indices))
+    for turn in stream.view(10, 100):
+        assert np.array_equal(np.bincount(labels[turn], minlength=4), sizes)
+    assert torch.equal(indices.take(137, 411), stream[137:411])  # a position is one number
+    for k in (0, 2, 3):  # a class runs through all its examples before it repeats one
+        seen = np.bincount(stream.numpy(), minlength=100)[labels == k]
+        assert seen.max() - seen.min() <= 1
