@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.utils import get_class
 
 from aigc.core.errors import BadInput
 from aigc.data.datasets import all_datasets
@@ -88,3 +89,13 @@ def test_a_later_choice_beats_what_a_data_set_implies():
     assert compose("train", [])["modality"]["codec"]["levels"] == 17
     words = ["modality.codec.levels=256", "dataset=mnist"]
     assert compose("train", words)["modality"]["codec"]["levels"] == 256
+
+
+@pytest.mark.parametrize("name", options("augment"))
+def test_each_augmentation_composes_for_its_modality_alone(name: str):
+    target = yaml.safe_load((CONF / "augment" / f"{name}.yaml").read_text())[name]["_target_"]
+    (own,) = get_class(target).modalities
+    validate(compose("train", [f"modality={own}", f"augment={name}"]))
+    other = next(m for m in MODALITIES if m != own)
+    with pytest.raises(BadInput, match=f"for {own}, not {other}"):
+        validate(compose("train", [f"modality={other}", f"augment={name}"]))

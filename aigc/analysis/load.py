@@ -26,13 +26,18 @@ class Record:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Results of the model."""
-        return self.dir.rows()
+        """Results of the model over all classes."""
+        return [row for row in self.dir.rows() if row.get("class") is None]
+
+    @cached_property
+    def class_rows(self) -> list[dict[str, Any]]:
+        """Results of single classes, from `aigc evaluate by_class=true`."""
+        return [row for row in self.dir.rows() if row.get("class") is not None]
 
     @cached_property
     def references(self) -> list[dict[str, Any]]:
-        """Results of the reference rows."""
-        return self.dir.rows("references.jsonl")
+        """Results of the reference rows over all classes."""
+        return [row for row in self.dir.rows("references.jsonl") if row.get("class") is None]
 
     @property
     def family(self) -> str:

@@ -30,15 +30,15 @@ CONTINUED = 256  # reference texts that a model goes on from
 class Judge:
     """The reference data, extractors and baselines of one data set."""
 
-    def __init__(self, store: Store, n: int, extractors: list[str]):
+    def __init__(self, store: Store, n: int, extractors: list[str], dims: int | None = None):
         self.store, self.codec, self.n = store, store.codec, n
         self.ref, self.y = store.examples("test", n)
         if len(self.ref) < 4:
             raise BadInput(f"{len(self.ref)} test examples (n, or all there are): at least 4")
         if not extractors:
             raise BadInput(f"extractors: at least one of {', '.join(EXTRACTORS)}")
-        dims = dims_for(min(n, len(self.ref)))
-        fit_on, _ = store.examples("train", TRAIN_CAP)
+        dims = dims or dims_for(min(n, len(self.ref)))
+        fit_on, self.fit_on_y = store.examples("train", TRAIN_CAP)
         self.fit_on = fit_on
         self.extractors: dict[str, Extractor] = {}
         for name in extractors:
@@ -81,7 +81,7 @@ class Judge:
             "gaussian": (gaussian.sample(self.n), None),
             "copies": (self.store.examples("train", self.n)[0], None),
         }
-        names = [m.name for m in METRICS.values() if m.axis != "cost"]
+        names = [m.name for m in METRICS.values() if m.axis != "cost" and not m.by_class]
         rows = []
         for of, (ids, nats) in sets.items():
             kind = "exact" if nats is not None else "none"
@@ -91,7 +91,7 @@ class Judge:
 
     def cached_baselines(self) -> list[Row]:
         """The same, computed once for a data set, size and set of extractors."""
-        versions = [(m.name, m.version) for m in METRICS.values()]
+        versions = [(m.name, m.version) for m in METRICS.values() if not m.by_class]
         key = json.dumps([self.reference, self.n, list(self.extractors), versions])
         name = hashlib.sha256(key.encode()).hexdigest()[:16]
         file = cache_root() / "references" / f"{self.store.meta['name']}-{name}.json"
@@ -117,6 +117,10 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
         METRICS[name]  # an unknown name is an error before anything is sampled
     counts = run.store.meta["counts"]
     n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
+    if config["by_class"]:
+        from aigc.lab.classes import evaluate_by_class
+
+        return evaluate_by_class(run, config, n)
     judge_ = Judge(run.store, n, config["extractors"])
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
     strategy = run.strategy(node)
@@ -147,7 +151,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
 def judged(run: RunDir) -> bool:
     """Whether every metric of the run's modality has a row, computed or skipped with a reason."""
     modality = run.config["modality"]["name"]
-    wanted = {m.name for m in METRICS.values() if modality in m.modalities}
+    wanted = {m.name for m in METRICS.values() if modality in m.modalities and not m.by_class}
     return {row["metric"] for row in run.rows()} >= wanted
 
 

@@ -116,6 +116,7 @@ class Evaluate:
     batch_size: int = 256
     extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
     metrics: list[str] | None = None
+    by_class: bool = False
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
     plugins: list[str] = field(default_factory=list)

@@ -25,6 +25,7 @@ from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.run import Run, Samples, save_weights
 from aigc.lab.stage import first_stage, keep
+from aigc.lab.transfer import start_from, told
 from aigc.lab.validate import validate
 from aigc.runs import RunDir
 
@@ -54,6 +55,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     model = build.model(config, store.space, stage and stage.model)
     if (y := store.labels("train")) is not None:
         model.remember(torch.from_numpy(y))
+    begun = start_from(model, config["init"], config["init_freeze"] or [])
     data = DataModule(
         store,
         config["budget"]["batch_size"],
@@ -68,6 +70,9 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         store.codec.save(run / "codec")
         if stage:
             keep(stage.dir, run / "view")
+        if begun:
+            run.mark("running", init=begun)
+            print(told(begun), file=sys.stderr)
     try:
         try:
             trainer = make_trainer(config, run, model)

@@ -20,7 +20,8 @@ class Evidence:
     Features are float64 `(n, d)` of one extractor: `gen` of the model, `ref` of the reference
     split, `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference
     example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes. `continued` are texts that
-    the model wrote after beginnings of reference examples, and how those do go on.
+    the model wrote after beginnings of reference examples, and how those do go on. `gen_y`,
+    `ref_y`, `train_y` are labels, where samples were drawn class by class.
     """
 
     modality: str
@@ -32,6 +33,9 @@ class Evidence:
     nbytes: Tensor | None = None
     continued: tuple[list[str], list[str]] | None = None
     cost: dict[str, float] = field(default_factory=dict)
+    gen_y: Tensor | None = None
+    ref_y: Tensor | None = None
+    train_y: Tensor | None = None
     _memo: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -74,6 +78,7 @@ class Metric:
     min_n: Callable[[int], int] = lambda d: 2
     signature: Callable[[Evidence], str] | None = None  # what else must be equal to compare
     about: str = ""
+    by_class: bool = False  # computed where samples are drawn class by class, and only there
 
 
 class Undefined(ValueError):

@@ -6,7 +6,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from aigc.metrics import cost, distance, likelihood, structure, text  # noqa: F401  (they register)
+from aigc.metrics import (  # noqa: F401  (they register)
+    classes,
+    cost,
+    distance,
+    likelihood,
+    structure,
+    text,
+)
 from aigc.metrics.registry import METRICS, Evidence, Metric, Undefined, spread_over_halves
 
 Row = dict[str, Any]
@@ -19,13 +26,15 @@ def judge(
     given: str = "",
     names: Iterable[str] | None = None,
 ) -> list[Row]:
-    """Rows of all metrics (or those of `names`) over `evidence`, one entry an extractor
-    `id@sha`.
+    """Rows of all metrics but those by class (or of `names`) over `evidence`, one entry an
+    extractor `id@sha`.
 
     `reference` names data set, split and content hash; `kind` is that of the likelihood, `given`
     what it is conditioned on. Raises BadInput for an unknown name.
     """
-    chosen = [METRICS[name] for name in names] if names is not None else list(METRICS.values())
+    chosen = [m for m in METRICS.values() if not m.by_class]
+    if names is not None:
+        chosen = [METRICS[name] for name in names]
     rows = []
     for metric in chosen:
         if next(iter(evidence.values())).modality not in metric.modalities:
