@@ -2,18 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.spec import Spec
 from aigc.nets.condition import condition
 from aigc.nets.layers import pyramid
-
-
-def limited(layer: nn.Module, spectral: bool) -> nn.Module:
-    """The layer, its largest singular value held at one if `spectral` (Miyato et al. 2018)."""
-    return spectral_norm(layer) if spectral else layer
 
 
 def levels(spec: Spec, stride: int, floor: int = 4) -> list[tuple[int, ...]]:
@@ -42,11 +36,11 @@ class Head(nn.Module):
     """`(h, y) -> (B, out)`: a linear layer and the projection of the label on the features (Miyato
     & Koyama 2018)."""
 
-    def __init__(self, spec: Spec, inp: int, out: int, spectral: bool = False, width: int = 64):
+    def __init__(self, spec: Spec, inp: int, out: int, width: int = 64):
         super().__init__()
-        self.out, self.label = limited(nn.Linear(inp, out), spectral), condition(spec, width)
+        self.out, self.label = nn.Linear(inp, out), condition(spec, width)
         given = spec.classes or spec.caption
-        self.project = limited(nn.Linear(width, inp, bias=False), spectral) if given else None
+        self.project = nn.Linear(width, inp, bias=False) if given else None
 
     def forward(self, h: Tensor, y: Tensor | None) -> Tensor:
         """`h (B, inp)`, `y (B,)`."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.spec import Spec
-from aigc.nets.adversarial import Entry, Head, MinibatchStd, levels, limited
+from aigc.nets.adversarial import Entry, Head, MinibatchStd, levels
 from aigc.nets.condition import condition
 from aigc.nets.layers import conv
 from aigc.nets.strided import BATCH_NORM, channels_of
@@ -54,12 +54,12 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """ReLU, convolve, ReLU, convolve, average down to `size`, beside an averaged skip."""
 
-    def __init__(self, rank: int, inp: int, out: int, size: tuple[int, ...], spectral: bool):
+    def __init__(self, rank: int, inp: int, out: int, size: tuple[int, ...]):
         super().__init__()
         self.size, self.pool = size, POOL[rank]
-        self.conv1 = limited(conv(rank, inp, inp), spectral)
-        self.conv2 = limited(conv(rank, inp, out), spectral)
-        self.skip = limited(conv(rank, inp, out, 1), spectral)
+        self.conv1 = conv(rank, inp, inp)
+        self.conv2 = conv(rank, inp, out)
+        self.skip = conv(rank, inp, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x (B, inp, *S)` to `(B, out, *size)`."""
@@ -93,25 +93,23 @@ class ResNetDecoder(nn.Module):
 
 class ResNetEncoder(nn.Module):
     """Encoder role: a block for each halving of the size and one more, sum over positions, a linear
-    layer with projection. `spectral` limits every layer; `minibatch` adds the spread of the
-    batch."""
+    layer with projection. `minibatch` adds the spread of the batch."""
 
     def __init__(
         self,
         spec: Spec,
         out: int,
         width: int = 32,
-        spectral: bool = True,
         minibatch: bool = False,
     ):
         super().__init__()
         sizes = levels(spec, 2)
         channels = channels_of(width, len(sizes))
-        self.inp = limited(conv(spec.rank, spec.shape[0], width), spectral)
+        self.inp = conv(spec.rank, spec.shape[0], width)
         steps = zip(channels, [*channels[1:], channels[-1]], [*sizes[1:], sizes[-1]])
-        self.blocks = nn.Sequential(*(DownBlock(spec.rank, *step, spectral) for step in steps))
+        self.blocks = nn.Sequential(*(DownBlock(spec.rank, *step) for step in steps))
         self.std = MinibatchStd() if minibatch else nn.Identity()
-        self.head = Head(spec, channels[-1] + minibatch, out, spectral)
+        self.head = Head(spec, channels[-1] + minibatch, out)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `y (B,)` to `(B, out)`."""

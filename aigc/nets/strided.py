@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
-from aigc.nets.adversarial import Entry, Head, MinibatchStd, PhaseShuffle, levels, limited
+from aigc.nets.adversarial import Entry, Head, MinibatchStd, PhaseShuffle, levels
 from aigc.nets.layers import conv
 
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -62,8 +62,7 @@ class StridedEncoder(nn.Module):
     """Encoder role: strided convolutions with leaky ReLU, then a linear layer with projection.
 
     `shuffle` is the reach of phase shuffle (sound only), `minibatch` adds the spread of the batch
-    to the last features, `spectral` limits every layer. Batch norm makes a score depend on the
-    batch: not with a gradient penalty.
+    to the last features. Batch norm makes a score depend on the batch: not with a gradient penalty.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class StridedEncoder(nn.Module):
         batch_norm: bool = False,
         shuffle: int = 0,
         minibatch: bool = False,
-        spectral: bool = False,
     ):
         super().__init__()
         if shuffle and spec.rank != 1:
@@ -85,7 +83,7 @@ class StridedEncoder(nn.Module):
         channels = [spec.shape[0], *channels_of(width, len(sizes) - 1)]
         self.down = nn.ModuleList()
         for i, (inp, wide) in enumerate(pairwise(channels)):
-            layers = [limited(conv(spec.rank, inp, wide, kernel, stride), spectral)]
+            layers = [conv(spec.rank, inp, wide, kernel, stride)]
             if batch_norm and i:
                 layers.append(BATCH_NORM[spec.rank](wide))
             layers.append(nn.LeakyReLU(0.2))
@@ -93,7 +91,7 @@ class StridedEncoder(nn.Module):
                 layers.append(PhaseShuffle(shuffle))
             self.down.append(nn.Sequential(*layers))
         self.std = MinibatchStd() if minibatch else nn.Identity()
-        self.head = Head(spec, (channels[-1] + minibatch) * prod(sizes[-1]), out, spectral)
+        self.head = Head(spec, (channels[-1] + minibatch) * prod(sizes[-1]), out)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `y (B,)` to `(B, out)`."""
