@@ -22,8 +22,9 @@ FAMILIES = (
     "vae",
     "vqvae",
     "gan",
+    "text_gan",
 )
-ON_TOKENS = ("autoregressive", "masked_diffusion", "uniform_diffusion")
+ON_TOKENS = ("autoregressive", "masked_diffusion", "uniform_diffusion", "text_gan")
 MODALITIES = ("text", "image", "audio", "tabular")
 CONF = conf_dir()
 

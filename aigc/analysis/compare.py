@@ -15,6 +15,7 @@ ORDER = (
     "uniform_diffusion",
     "vae",
     "gan",
+    "text_gan",
 )
 NAMES = {
     "autoregressive": "Autoregressive",
@@ -23,6 +24,7 @@ NAMES = {
     "uniform_diffusion": "Uniform diffusion",
     "vae": "VAE",
     "gan": "GAN",
+    "text_gan": "Text GAN",
     "real": "Real data (floor)",
     "gaussian": "Gaussian fit",
     "marginals": "Marginals",

@@ -68,7 +68,8 @@ def choices() -> dict[str, list[str]]:
         if isinstance(d, dict)
     ]
     nested = [f"net/{p.name}" for p in sorted((root / "net").iterdir()) if p.is_dir()]
-    nested += ["model/schedule", "model/objective", "model/quantizer"]
+    nested += ["model/schedule", "model/objective", "model/quantizer", "model/augment"]
+    nested.append("model/estimator")
     return {g: sorted(f.stem for f in (root / g).glob("*.yaml")) for g in [*groups, *nested]}
 
 

@@ -17,8 +17,10 @@ from aigc.families.base import GenerativeModule, Loss, decayed
 from aigc.families.gan.heads import Codes, Heads
 from aigc.families.gan.objective import NonSaturating
 from aigc.families.gan.penalties import Penalties, consistency, normalised
-from aigc.families.gan.sampling import Prior
+from aigc.families.gan.sampling import Judged, Prior, Verdict
 from aigc.families.latents import Walk
+
+TYPICAL = 256  # generated examples by whose scores others are judged
 
 
 class GAN(GenerativeModule):
@@ -35,6 +37,9 @@ class GAN(GenerativeModule):
     through it and not in the term of `consistency` alone. Where it has `update(score_real)`, that
     is called after each critic step with the scores `(B, 1)` of the real data. As an `nn.Module`
     it may keep its strength in a buffer.
+
+    With `straight_through` generated data are rounded to valid data and the gradient passes as if
+    they were not (Bengio et al. 2013): the critic cannot tell them by values that no real one has.
 
     `n_critic` is critic steps for one generator step, `critic_lr` the ratio of the rates, `clip`
     the largest norm of either net's gradient.
@@ -57,6 +62,7 @@ class GAN(GenerativeModule):
         consistency: float = 0.0,
         augment: Any = None,
         pack: int = 1,
+        straight_through: bool = False,
         spectral: bool = False,
         weight_clip: float | None = None,
         auxiliary: float = 0.0,
@@ -72,6 +78,7 @@ class GAN(GenerativeModule):
         self.automatic_optimization = False
         self.objective, self.latent, self.augment = objective, latent, augment
         self.consistency, self.pack, self.weight_clip = consistency, pack, weight_clip
+        self.straight_through = straight_through
         self.n_critic, self.critic_lr, self.clip = n_critic, critic_lr, clip
         spec = self.view.spec
         self.heads = Heads(spec.classes, auxiliary, Codes(categories, continuous), info)
@@ -84,8 +91,11 @@ class GAN(GenerativeModule):
 
     def generate(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Latents `(B, latent)` to data, in (-1, 1) unless they are continuous."""
-        out = self.generator(self.heads.codes.read(z) if self.heads.info else z, y)
-        return out.tanh() if self.view.spec.quantum else out
+        x = self.generator(self.heads.codes.read(z) if self.heads.info else z, y)
+        x = x.tanh() if self.view.spec.quantum else x
+        if self.straight_through:
+            x = x + (self.view.encode(self.view.decode(x)).to(x.dtype) - x).detach()
+        return x
 
     def shown(self, x: Tensor) -> Tensor:
         """Data `(B, *spec.shape)` as the critic sees them: augmented, and `pack` in a row."""
@@ -132,6 +142,8 @@ class GAN(GenerativeModule):
             "score_real": real_scores.detach().mean(),
             "score_fake": fake_scores.detach().mean(),
         }
+        if hasattr(self.augment, "p"):
+            logs["augment"] = self.augment.p.clone()
         return Loss(value + penalty + on_real + on_fake, logs | told)
 
     def training_step(self, batch: Batch, index: int) -> None:
@@ -167,7 +179,25 @@ class GAN(GenerativeModule):
 
     def draw(self, n: int, y: Tensor | None, sampler: Prior | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
-        yield self.generate(sampler.z(self.latent, rng), y)
+        if isinstance(sampler, Judged):
+            z = sampler.choose(self.latent, rng, self.verdict(y))
+        else:
+            z = sampler.z(self.latent, rng)
+        yield self.generate(z, y)
+
+    def verdict(self, y: Tensor | None) -> Verdict:
+        """What the critic says of latents that go with labels `y`."""
+        if self.pack > 1:
+            raise BadInput("the critic judges packs of examples (model.pack), not single ones")
+
+        def score(z: Tensor, y: Tensor | None = y) -> Tensor:
+            return self.scores(self.generate(z, y), y)[:, 0]
+
+        def typical() -> Tensor:
+            rng = Rng(0, torch.arange(TYPICAL, device=self.device))
+            return score(rng.normal(self.latent), self._labels(TYPICAL, None, 0, 0))
+
+        return Verdict(score, typical)
 
     def configure_optimizers(self) -> tuple[list, list]:
         """Generator first, critic second, each with its rate schedule by batches."""
