@@ -100,3 +100,12 @@ def test_wrong_names_are_one_line():
         DiffAugment(["gain"])(torch.zeros(2, 1, 4, 4))
     with pytest.raises(BadInput, match="p=2"):
         DiffAugment(p=2)
+
+
+def test_a_run_shows_its_probability(smoke):
+    folder = smoke(
+        "model=gan", "modality=tabular", "net/encoder=ctgan", "net/decoder=ctgan",
+        "model/augment=ada", "model.straight_through=true", "trainer.preview=4",
+    )  # fmt: skip
+    log = (folder / "log.csv").read_text()
+    assert "train/augment" in log

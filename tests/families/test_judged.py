@@ -119,6 +119,18 @@ def test_the_critic_prefers_what_they_draw(gan: GAN):
         assert score(sampler) > before + 0.3
 
 
+def test_straight_through_data_are_valid_and_have_the_gradient_of_the_others(gan: GAN):
+    z, y = torch.randn(6, 5, requires_grad=True), torch.arange(6) % 3
+    soft = gan.generate(z, y)
+    (wanted,) = torch.autograd.grad(2 * soft.sum(), z)
+    gan.straight_through = True
+    hard = gan.generate(z, y)
+    (found,) = torch.autograd.grad(2 * hard.sum(), z)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert torch.allclose(hard, gan.view.encode(gan.view.decode(soft)))
+    assert not torch.allclose(hard, soft)
+
+
 def test_a_critic_of_packs_cannot_choose(gan: GAN):
     gan.pack = 2
     with pytest.raises(BadInput, match="packs"):
