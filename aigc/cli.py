@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from aigc.core.errors import BadInput, nearest
 from aigc.runs import NotARun
@@ -18,6 +19,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
   aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
+  aigc inspect run=DIR                  look inside a run, or those of a study
   aigc export RUN DIR                   a folder that transformers or diffusers loads
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
@@ -112,7 +114,8 @@ def unknown_setting(key: str, words: list[str]) -> str | None:
     others = [w for w in words[1:] if "=" in w and w[0] != "-" and not w.startswith(key)]
     task = "train" if words[0] == "demo" else words[0]
     try:
-        node = compose(task, others if task == "train" else _with_run(others))
+        alone = task in ("train", "inspect")
+        node = compose(task, others if alone else _with_run(others))
         for part in parent.split(".") if parent else []:
             node = node[part]
     except Exception:  # whatever else is wrong with the words, this error is not the place for it
@@ -253,24 +256,18 @@ def export(words: list[str]) -> None:
     print(load(words[0]).export(words[1]))
 
 
-def demo(words: list[str]) -> None:
-    """`aigc demo`."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return
-    from aigc.lab.demo import main as run_demo
+def passed_on(name: str, module: str) -> Callable[[list[str]], None]:
+    """A task whose words go to `main` of a module."""
 
-    run_demo(words)
+    def start(words: list[str]) -> None:
+        from aigc.lab.conf import USAGE, usage
 
+        if {"-h", "--help"} & set(words):
+            print(usage(name) + "\n" if name in USAGE else HELP, end="")
+            return
+        import_module(module).main(words)
 
-def listing(words: list[str]) -> None:
-    """`aigc list`."""
-    if {"-h", "--help"} & set(words):
-        print(HELP, end="")
-        return
-    from aigc.lab.listing import main as show
-
-    show(words)
+    return start
 
 
 def doctor(words: list[str]) -> None:
@@ -288,8 +285,9 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": hydra_task("evaluate"),
     "compare": compare,
     "export": export,
-    "demo": demo,
-    "list": listing,
+    "inspect": passed_on("inspect", "aigc.lab.inspection.task"),
+    "demo": passed_on("demo", "aigc.lab.demo"),
+    "list": passed_on("list", "aigc.lab.listing"),
     "doctor": doctor,
 }
 

@@ -11,6 +11,7 @@ USAGE = {
     "train": "aigc train model=M modality=D [setting=value ...]      one run; -m for a sweep",
     "sample": "aigc sample run=DIR [setting=value ...]      samples of a finished run",
     "evaluate": "aigc evaluate run=DIR [setting=value ...]      judge a run, or those of a study",
+    "inspect": "aigc inspect run=DIR [setting=value ...]      look inside a run or a study",
 }
 
 
@@ -88,7 +89,7 @@ def usage(name: str) -> str:
     ]
     if name == "train":
         lines += ["", "Choices", *_columns(choices())]
-    else:
+    elif name != "inspect":
         groups = {"sampler": choices()["sampler"]}
         if name == "sample":
             groups["edit"] = sorted(f.stem for f in (conf_dir() / "edit").glob("*.yaml"))

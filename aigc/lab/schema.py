@@ -122,8 +122,19 @@ class Evaluate:
     plugins: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Inspect:
+    """`aigc inspect`."""
+
+    run: str = MISSING
+    what: list[str] | None = None
+    n: int = 2000
+    seed: int = 0
+    plugins: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the schemas known to Hydra."""
     store = ConfigStore.instance()
-    for schema in (Train, Sample, Evaluate):
+    for schema in (Train, Sample, Evaluate, Inspect):
         store.store(group="schema", name=schema.__name__.lower(), node=schema, package="_global_")

@@ -84,13 +84,16 @@ class AudioCodec(Codec):
     def render(self, ids: Tensor, folder: Path) -> list[Path]:
         """One WAV a sound, at most 16, and a PNG of all spectrograms."""
         import soundfile
+        from PIL import Image
+
+        from aigc.modalities.image import picture_grid
 
         paths = []
         for i, (wave, rate) in enumerate(self.decode(ids[:16])):
             paths.append(folder / f"{i:02d}.wav")
             soundfile.write(paths[-1], wave, rate, subtype="PCM_16")
         paths.append(folder / "grid.png")
-        self._draw(ids, paths[-1])
+        Image.fromarray(picture_grid(self.pictures(ids), gap=2)).save(paths[-1])
         return paths
 
     def state(self) -> dict[str, Any]:
@@ -116,14 +119,10 @@ class AudioCodec(Codec):
         }[self.loudness]
         return np.clip(wave / max(level, 1e-5), -1, 1).astype(np.float32)
 
-    def _draw(self, ids: Tensor, path: Path) -> None:
+    def pictures(self, ids: Tensor) -> np.ndarray:
+        """Spectrograms in colour, `uint8 (N, H, W, 3)`."""
         from matplotlib import colormaps
-        from PIL import Image
-
-        from aigc.modalities.image import picture_grid
 
         spectra = self.field(ids).cpu().numpy()[:, ::-1]
         scaled = np.clip((spectra - np.log(1e-2) / 4) / 2.2, 0, 1)
-        pictures = (colormaps["magma"](scaled)[..., :3] * 255).astype(np.uint8)
-        wide = pictures.repeat(2, axis=2)
-        Image.fromarray(picture_grid(wide, gap=2)).save(path)
+        return (colormaps["magma"](scaled)[..., :3] * 255).astype(np.uint8).repeat(2, axis=2)

@@ -64,9 +64,12 @@ class ImageCodec(Codec):
         from PIL import Image
 
         path = folder / "grid.png"
-        pictures = self.decode(ids).transpose(0, 2, 3, 1)
-        Image.fromarray(picture_grid(pictures)).save(path)
+        Image.fromarray(picture_grid(self.pictures(ids))).save(path)
         return [path]
+
+    def pictures(self, ids: Tensor) -> np.ndarray:
+        """`uint8 (N, H, W, C)`."""
+        return self.decode(ids).transpose(0, 2, 3, 1)
 
     def state(self) -> dict[str, Any]:
         """The shape."""

@@ -84,6 +84,10 @@ class TextCodec(Codec):
         """The tokens of `text` as they stand inside an example."""
         return self._tokens(text).tolist()
 
+    def pieces(self, ids: Tensor) -> list[str]:
+        """The text of each token of one example `(T,)`."""
+        return [self._text([token]) for token in ids.tolist()]
+
     def beginnings(self, ids: Tensor) -> tuple[list[Tensor], list[str]]:
         """Each example as a prompt, and the text that follows: the two parts of a pair, the
         halves of a window."""

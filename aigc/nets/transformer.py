@@ -64,10 +64,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
         """`x (B, T, width)`."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
         start = cache.length if cache else 0
-        q, k = self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start)
+        q, k, v = self._qkv(x, start)
         if cache is None or start == 0:
             if cache is not None:
                 cache.keys[layer, :, :, : k.shape[2]], cache.values[layer, :, :, : k.shape[2]] = (
@@ -80,6 +78,20 @@ class Attention(nn.Module):
             cache.keys[layer, :, :, start:stop], cache.values[layer, :, :, start:stop] = k, v
             h = _attend(q, cache.keys[layer, :, :, :stop], cache.values[layer, :, :, :stop])
         return self.out(h.transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor) -> Tensor:
+        """How much each position reads of each, `(B, heads, T, T)`: for looking, not for use."""
+        q, k, _ = self._qkv(x, 0)
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if self.causal:
+            later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(later, float("-inf"))
+        return scores.softmax(-1)
+
+    def _qkv(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        return self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start), v
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
