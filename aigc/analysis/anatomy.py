@@ -104,21 +104,26 @@ def heat(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label:
 def probe_lines(
     scores: dict[str, dict[str, float]], base: dict[str, float], most: dict[str, float]
 ) -> Any:
-    """Accuracy by layer, one line a target, with its baselines."""
+    """Accuracy of each target by layer, one panel a target, between its two baselines."""
     layers, targets = list(scores), list(base)
-    figure, axis = plt.subplots(
-        figsize=(max(5.0, 0.8 * len(layers) + 2.5), 2.8), layout="constrained"
-    )
+    wide = 1.1 + 0.45 * max(len(layers), 2)
+    figure, axes = plt.subplots(
+        1, len(targets), figsize=(max(wide * len(targets) + 0.6, 4.2), 2.9), layout="constrained",
+        sharey=True, squeeze=False,
+    )  # fmt: skip
     places = range(len(layers))
-    for colour, target in zip(CYCLE * len(targets), targets):
+    for axis, target in zip(axes[0], targets):
         y = [scores[layer][target] for layer in layers]
-        axis.plot(places, y, marker="o", ms=4, color=colour, label=target)
-        axis.axhline(base[target], color=colour, ls=":", lw=1)
-        axis.axhline(most[target], color=GREY, lw=0.7, alpha=0.7)
-    axis.set_xticks(places, layers)
-    axis.set_xlim(-0.5, len(layers) - 0.5)
-    axis.set(ylabel="accuracy", ylim=(0, 1.03))
-    figure.legend(loc="outside right upper", fontsize=8)
+        axis.plot(places, y, marker="o", ms=5, color=GREEN, label="the network's features")
+        axis.axhline(base[target], color=ORANGE, ls="--", lw=1.2, label="the data themselves")
+        axis.axhline(most[target], color=GREY, ls=":", lw=1.2, label="the most frequent value")
+        axis.set_xticks(places, layers, rotation=45, ha="right", rotation_mode="anchor")
+        axis.set_xlim(-0.6, len(layers) - 0.4)
+        axis.set_title(target)
+        axis.set_ylim(0, 1.03)
+    axes[0][0].set_ylabel("accuracy")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

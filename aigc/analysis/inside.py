@@ -15,12 +15,15 @@ from aigc.runs import RunDir, write_atomic
 SHORT = {
     "rate_nats": "rate",
     "distortion_nats": "distortion",
+    "elbo_bits_per_dim": "ELBO, bits a dim",
     "active_units": "active units",
     "mig": "MIG",
     "sap": "SAP",
     "dci_disentanglement": "DCI dis.",
     "dci_completeness": "DCI compl.",
     "dci_informativeness": "DCI inform.",
+    "bits_per_token": "bits a token",
+    "entropy_per_token": "entropy a token",
 }
 
 
@@ -99,11 +102,10 @@ def study_page(folder: Path, runs: list[RunDir]) -> Path:
 
 
 def label(run: RunDir) -> str:
-    """The family of a run and what sets its objective apart."""
+    """What a run minimises, and its weight of the KL."""
     model = run.config["model"]
-    beta = model.get("beta")
-    kind = str((model.get("objective") or {}).get("_target_", model["name"])).rsplit(".", 1)[-1]
-    return kind if beta is None else f"{kind} beta={beta:g}"
+    kind = (model.get("bound") or {}).get("_target_", model["name"]).rsplit(".", 1)[-1]
+    return f"{kind}, beta {model['beta']:g}" if "beta" in model else kind
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float | None]:
@@ -124,9 +126,11 @@ def shown(cell: tuple[float, float | None]) -> str:
 
 
 def _facts(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    single = {k: v for k, v in numbers.items() if isinstance(v, int | float)}
-    names = {**{k: k.replace("_", " ") for k in single}, **SHORT}
-    return [(names[k], f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in single.items()]
+    return [
+        (SHORT[k], f"{v:.4g}" if isinstance(v, float) else str(v))
+        for k, v in numbers.items()
+        if k in SHORT
+    ]
 
 
 def _png(draw: Any, path: Path) -> None:

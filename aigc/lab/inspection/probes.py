@@ -36,9 +36,8 @@ def probes(look: Look) -> Part | None:
     numbers = {"accuracy": scores, "data": base, "majority": most, "n_fit": len(fit_ids)}
     note = (
         "Accuracy on test examples of logistic regression, fitted on training examples, on "
-        "activations averaged over positions; the network is not told the label. Dotted: the "
-        f"same on {KEPT} principal components of the data themselves; grey: always the most "
-        "frequent value."
+        "activations averaged over positions; the network is not told the label. Dashed: the "
+        f"same on {KEPT} principal components of the data themselves."
     )
     figures = {"probes": lambda: anatomy.probe_lines(scores, base, most)}
     return Part("Linear probes", note, numbers, figures)
@@ -74,7 +73,9 @@ def places(model: GenerativeModule) -> dict[str, Any] | None:
     if hasattr(model, "critic"):
         head = [m for m in model.critic.modules() if isinstance(m, nn.Linear)]
         return {"critic": lambda x, y: _last_input(head, model.scores, x, y)} if head else None
-    net = model.sampled_net
+    net = getattr(model, "net", None)
+    if net is None:
+        return None
     layers = longest(net)
     if hasattr(model, "schedule"):
         middle = getattr(net, "middle", getattr(net, "mid_block", None))
@@ -83,7 +84,7 @@ def places(model: GenerativeModule) -> dict[str, Any] | None:
             return None
         axis = -1 if middle is not None else 1
         return {f"t = {t}": _at(model, net, spot, t, axis) for t in TIMES}
-    if not layers:
+    if not layers or model.needs != "tokens":
         return None
     if hasattr(model, "process"):
         spot = layers[len(layers) // 2]

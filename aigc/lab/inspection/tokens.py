@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from aigc.analysis import anatomy
+from aigc.core.views import Tokens
 from aigc.families.autoregressive.objective import mask_logits
 from aigc.lab.inspection.look import Look, Part
 from aigc.modalities.base import Codec
@@ -38,12 +39,14 @@ def surprisal(look: Look) -> Part | None:
         "model knows what it does not know, both are equal on average. Prompts are counted too."
     )
     part = Part("Surprisal", note, numbers)
-    codec, layout = look.run.codec, look.run.model.view.decode
-    if codec.modality == "text":
+    codec = look.run.codec
+    if not isinstance(model.view, Tokens):
+        part.figures = {"surprisal": lambda: anatomy.by_position(by_place.numpy())}
+    elif codec.modality == "text":
         part.html = "".join(coloured(codec, *row) for row in zip(look.ids[:SHOWN], bits, entropy))
         part.figures = {"surprisal": lambda: anatomy.by_position(by_place.numpy())}
     elif codec.modality == "image":
-        maps = layout(bits[:SHOWN]).sum(1).numpy()
+        maps = model.view.decode(bits[:SHOWN]).sum(1).numpy()
         pictures = codec.pictures(look.ids[:SHOWN])
         part.figures = {"surprisal": lambda: anatomy.surprisal_maps(pictures, maps)}
     elif codec.modality == "tabular":
