@@ -25,8 +25,9 @@ def sheet(pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> 
             canvas[top : top + height, left : left + width] = pictures[i, j]
             alpha[top : top + height, left : left + width] = 255
     canvas = np.concatenate([np.repeat(canvas, 3 // depth, axis=2), alpha[..., None]], axis=2)
-    side = 6.0 / canvas.shape[1]
-    figure, axis = plt.subplots(figsize=(7.6, side * canvas.shape[0] + 0.6), layout="constrained")
+    side = min(6.0 / canvas.shape[1], 8.0 / canvas.shape[0])  # inches a pixel
+    size = side * canvas.shape[1] + 1.6, side * canvas.shape[0] + 0.6
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
     axis.imshow(canvas, interpolation="nearest")
     axis.set_xticks([j * (width + gap) + width / 2 for j in range(c)], columns)
     axis.set_yticks([i * (height + gap) + height / 2 for i in range(r)], rows)
@@ -108,7 +109,7 @@ def probe_lines(
     layers, targets = list(scores), list(base)
     wide = 1.1 + 0.45 * max(len(layers), 2)
     figure, axes = plt.subplots(
-        1, len(targets), figsize=(max(wide * len(targets) + 0.6, 4.2), 2.9), layout="constrained",
+        1, len(targets), figsize=(max(wide * len(targets) + 0.6, 6.0), 2.9), layout="constrained",
         sharey=True, squeeze=False,
     )  # fmt: skip
     places = range(len(layers))

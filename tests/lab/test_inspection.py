@@ -18,18 +18,28 @@ from aigc.nets.transformer import Attention, Rotary
 
 CELLS = [
     ("vae", "image", {"code", "traversal", "attributes", "probes"}),
+    ("gan", "tabular", {"traversal", "probes"}),
+    ("diffusion", "image", {"probes"}),
+    ("autoregressive", "text", {"surprisal", "attention"}),
+]
+MORE = [
     ("vae", "text", {"code", "traversal"}),
+    ("vae", "audio", {"code", "traversal", "attributes", "probes"}),
     ("vae", "tabular", {"code", "traversal", "attributes", "probes"}),
     ("gan", "image", {"traversal", "probes"}),
-    ("diffusion", "image", {"probes"}),
+    ("gan", "audio", {"traversal", "probes"}),
+    ("diffusion", "tabular", {"probes"}),
     ("masked_diffusion", "tabular", {"probes", "attention"}),
-    ("autoregressive", "text", {"surprisal", "attention"}),
     ("autoregressive", "image", {"probes", "surprisal", "attention"}),
+    ("autoregressive", "audio", {"probes", "surprisal", "attention"}),
     ("autoregressive", "tabular", {"probes", "surprisal", "attention"}),
 ]
 
 
-@pytest.mark.parametrize(("model", "modality", "parts"), CELLS)
+@pytest.mark.parametrize(
+    ("model", "modality", "parts"),
+    CELLS + [pytest.param(*cell, marks=pytest.mark.slow) for cell in MORE],
+)
 def test_each_kind_of_run_shows_what_it_has(smoke, aigc, model: str, modality: str, parts: set):
     run = smoke(f"model={model}", f"modality={modality}")
     code, out, err = aigc("inspect", f"run={run}", "n=60")
@@ -45,7 +55,7 @@ def test_each_kind_of_run_shows_what_it_has(smoke, aigc, model: str, modality: s
 def test_factors_are_scored_and_a_study_has_a_page(smoke, aigc):
     words = ["model=vae", "dataset=shapes", "modality=image", "study=inside", "model.latent=4"]
     runs = [smoke(*words, f"model.beta={beta}") for beta in (1, 4)]
-    code, out, err = aigc("inspect", f"run={runs[0].parent}", "n=100", "what=[code,factors]")
+    code, out, err = aigc("inspect", f"run={runs[0].parent}", "n=60", "what=[code,factors]")
     assert code == 0, err
     assert "2/2" in err and "beta 4" in Path(out.strip()).read_text()
     numbers = json.loads((runs[0] / "inspect" / "inspect.json").read_text())["parts"]

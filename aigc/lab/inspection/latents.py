@@ -97,7 +97,7 @@ def factors(look: Look) -> Part | None:
 def attributes(look: Look) -> Part | None:
     """Directions of the latent space that stand for a label."""
     labels = look.targets("test").get("label")
-    if not look.has_posterior or labels is None or not 2 <= len(np.unique(labels)) <= 30:
+    if not look.has_posterior or labels is None:
         return None
     z = look.posterior[0]
     names = look.run.store.meta["class_names"]
@@ -105,12 +105,16 @@ def attributes(look: Look) -> Part | None:
     gaps, rows, numbers = [], [], {}
     for c in np.unique(labels):
         mine = torch.from_numpy(labels == c)
+        if min(mine[:half].sum(), mine[half:].sum()) < 2:
+            continue
         gap = z[mine].mean(0) - z[~mine].mean(0)
         score, weight = logistic(z[:half], mine[:half], z[half:], mine[half:], balanced=True)
         cosine = float(torch.cosine_similarity(gap, weight, dim=0))
         numbers[names[c]] = {"balanced_accuracy": score, "cosine_of_mean_and_logistic": cosine}
         gaps.append(gap)
         rows.append(f"{names[c]}  {score:.2f}")
+    if not gaps:
+        return None
     gaps, rows = torch.stack(gaps)[:ROWS], rows[:ROWS]
     samples = look.run.sample(
         len(gaps) * COUNT, look.seed, edit="traverse", count=COUNT, span=2.0,

@@ -76,5 +76,5 @@ def protocol(look: Look) -> dict[str, Any]:
 def lead(look: Look) -> str:
     """The line under the title."""
     model, facts = look.run.config["model"]["name"], protocol(look)
-    told = ", told their labels where it was trained with them" if look.y is not None else ""
+    told = ", told their labels" if look.y is not None else ""
     return f"{model} on {facts['data']}, {facts['n']} examples{told}; seed {look.seed}."
