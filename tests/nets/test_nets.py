@@ -6,6 +6,7 @@ import torch
 from aigc.core.spec import Spec
 from aigc.nets.conv import ConvDecoder, ConvEncoder
 from aigc.nets.layers import pyramid
+from aigc.nets.lean import LeanDecoder, LeanEncoder
 from aigc.nets.mlp import MLPDecoder, MLPDenoiser, MLPEncoder
 from aigc.nets.transformer import CausalTransformer, TransformerDenoiser
 from aigc.nets.unet import UNet
@@ -48,7 +49,10 @@ def test_denoisers(kind, spec: Spec):
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-@pytest.mark.parametrize("pair", [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder)])
+@pytest.mark.parametrize(
+    "pair",
+    [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder), (LeanEncoder, LeanDecoder)],
+)
 def test_encoders_and_decoders(pair, spec: Spec):
     encoder, decoder = pair[0](spec, out=6, width=8), pair[1](spec, latent=3, width=8)
     x, y = batch(spec)
