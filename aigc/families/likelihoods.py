@@ -67,6 +67,10 @@ class Logistic(nn.Module):
         """The most probable values."""
         return self._split(out)[0]
 
+    def mean(self, out: Tensor) -> Tensor:
+        """The expected values, with gradients, in the range of the data."""
+        return self._split(out)[0].clamp(-1, 1)
+
     def sample(self, out: Tensor, rng: Rng) -> Tensor:
         """Values drawn from the law."""
         mean, scale = self._split(out)
@@ -95,6 +99,10 @@ class Bernoulli(nn.Module):
         """-1 or 1."""
         return torch.where(out > 0, 1.0, -1.0)
 
+    def mean(self, out: Tensor) -> Tensor:
+        """The expected values, with gradients."""
+        return (out / 2).tanh()
+
     def sample(self, out: Tensor, rng: Rng) -> Tensor:
         """-1 or 1, drawn."""
         u = rng.uniform(*out.shape[1:])
@@ -117,6 +125,13 @@ class Categorical(nn.Module):
     def mode(self, out: Tensor) -> Tensor:
         """The most probable level."""
         return self._logits(out).argmax(1) * self.quantum - 1
+
+    def mean(self, out: Tensor) -> Tensor:
+        """The expected values, with gradients."""
+        probs = self._logits(out).softmax(1).movedim(1, -1)
+        return (
+            probs @ torch.arange(self.width, device=out.device, dtype=out.dtype) * self.quantum - 1
+        )
 
     def sample(self, out: Tensor, rng: Rng) -> Tensor:
         """Levels drawn from the law."""

@@ -8,6 +8,7 @@ from aigc.core.rng import Rng
 from aigc.families.gan.objective import Hinge, NonSaturating, Wasserstein
 from aigc.families.gan.penalties import gradient_penalty, r1
 from aigc.families.gan.sampling import Truncation
+from aigc.families.vae.priors import Standard
 from aigc.families.vae.sampling import Bank, Mixture, Prior
 
 
@@ -55,7 +56,7 @@ def test_the_mixture_finds_the_aggregate_posterior_of_each_class():
     y = torch.arange(600) % 2
     centres = torch.tensor([[3.0, 0.0], [-3.0, 1.0]])
     mean = centres[y] + 0.5 * torch.randn(600, 2, generator=generator)
-    bank = Bank(mean, torch.full((600, 2), -2.0), y)
+    bank = Bank(mean, torch.full((600, 2), -2.0), y, Standard(2, ())(None))
     label = torch.arange(4000) % 2
     z = Mixture(components=1).z(bank, label, Rng(0, torch.arange(4000)))
     for k in (0, 1):

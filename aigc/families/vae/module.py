@@ -2,34 +2,40 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aigc.core.errors import unknown
+from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import Rng
-from aigc.core.spec import Spec
+from aigc.core.spec import Batch, Spec
 from aigc.families.base import GenerativeModule, Loss
 from aigc.families.latents import Walk
 from aigc.families.likelihoods import LIKELIHOODS, default_likelihood
+from aigc.families.vae.latents import Draw, Flat, Ladder, Law, ladder_sizes
 from aigc.families.vae.objective import (
+    ELBO,
+    Draws,
+    active_units,
     importance_bound,
-    kl_to_prior,
-    log_normal,
-    reparameterize,
     split_posterior,
 )
+from aigc.families.vae.priors import Standard
 from aigc.families.vae.sampling import Bank, Sampler
 
 
 class VAE(GenerativeModule):
-    """Encodes to a Gaussian latent and decodes to a law over discretised data.
+    """Encodes to a latent and decodes to a law over discretised data.
 
     `encoder(spec, out)` and `decoder(spec, latent)` build the roles; an encoder may give maps
-    `(B, out, *S)`, and `latent` then counts their channels. `beta` weighs the KL in
-    training only; `nats` is the importance-weighted bound with `draws` samples. `likelihood` is
-    `logistic`, `bernoulli`, `categorical`, or None for what fits the view.
+    `(B, out, *S)`, and `latent` then counts their channels. `bound` is what training minimises,
+    `beta` its weight of the KL; `nats` is the importance-weighted bound with `draws` samples,
+    whatever the training. `prior` and `posterior` build other laws than the normal ones, `levels`
+    above 1 a ladder. `likelihood` is `logistic`, `bernoulli`, `categorical`, or None for what fits
+    the view. `perceptual(x, x_hat)` and `adversarial` are further terms of the reconstruction.
     """
 
     roles = ("encoder", "decoder")
@@ -42,7 +48,13 @@ class VAE(GenerativeModule):
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
         latent: int = 16,
+        bound: Any = ELBO(),
         beta: float = 1.0,
+        prior: Callable[..., nn.Module] = Standard,
+        posterior: Callable[..., nn.Module] | None = None,
+        levels: int = 1,
+        perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+        adversarial: Any = None,
         likelihood: str | None = None,
         draws: int = 32,
         bank: int = 2048,
@@ -55,11 +67,23 @@ class VAE(GenerativeModule):
             raise unknown("likelihood for model.likelihood", name, LIKELIHOODS)
         self.law = LIKELIHOODS[name](spec)
         first, *rest = spec.shape
-        self.encoder = encoder(spec, out=2 * latent)
-        self.decoder = decoder(replace(spec, shape=(first * self.law.width, *rest)), latent=latent)
-        self.beta, self.draws = beta, draws
+        total = sum(ladder_sizes(latent, levels))
+        self.encoder = encoder(spec, out=2 * total)
+        self.decoder = decoder(replace(spec, shape=(first * self.law.width, *rest)), latent=total)
         self.latent_shape = latent_shape(self.encoder, spec)
         size = prod(self.latent_shape)
+        if levels > 1:
+            if len(self.latent_shape) > 1 or prior is not Standard or posterior:
+                raise BadInput(
+                    "model.levels above 1: without maps, model/prior and model/posterior"
+                )
+            self.latents = Ladder(latent, levels)
+        else:
+            self.latents = Flat(size, spec.shape, prior, posterior)
+        self.bound = bound(size) if isinstance(bound, partial) else bound
+        self.beta, self.draws, self.done = beta, draws, 1.0
+        self.perceptual, self.adversarial = perceptual, adversarial
+        self.critic = encoder(spec, out=1) if adversarial else None
         self.register_buffer("bank_mean", torch.zeros(bank, size))
         self.register_buffer("bank_log_var", torch.zeros(bank, size))
         self.register_buffer("bank_y", torch.zeros(bank, dtype=torch.long))
@@ -67,57 +91,74 @@ class VAE(GenerativeModule):
         self._bank: Bank | None = None
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Data of the view to their posterior means `(B, *latent_shape)`."""
-        return self.posterior(x, y)[0].unflatten(1, self.latent_shape)
+        """Data of the view to the centres of their posteriors `(B, *latent_shape)`."""
+        return self._centre(*self.posterior(x, y)).unflatten(1, self.latent_shape)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents `(B, *latent_shape)` to their most probable data, as the view gives them."""
         return self.law.mode(self.decoder(z, y))
 
-    def posterior(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of `q(z | x)`, flat: `(B, L)` each."""
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the encoder says of the latents, flat: mean and log variance `(B, L)`."""
         return split_posterior(self.encoder(x, y))
 
-    def law_of(self, z: Tensor, y: Tensor | None) -> Tensor:
+    def decoded(self, z: Tensor, y: Tensor | None) -> Tensor:
         """The decoder's output for flat latents `(B, L)`."""
         return self.decoder(z.unflatten(1, self.latent_shape), y)
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
-        """`(-log p(x | z) + beta KL) / dims`: nats a dimension when `beta` is 1."""
+        """What `bound` makes of the batch, in nats a dimension, and the further terms."""
         mean, log_var = self.posterior(x, y)
-        z = reparameterize(mean, log_var, torch.randn_like(mean))
-        reconstruction = self.law.nats(x, self.law_of(z, y)).mean() / self.view.spec.dims
-        kl = kl_to_prior(mean, log_var).mean() / self.view.spec.dims
-        value = reconstruction + self.beta * kl
-        logs = {
-            "loss": value.detach(),
-            "reconstruction": reconstruction.detach(),
-            "kl": kl.detach(),
+        law, k = self.latents.law(self.posterior), self.bound.k
+        drawn = [self._draw(mean, log_var, law) for _ in range(k)]
+        z, log_q, log_p = (torch.stack([d[i] for d in drawn]) for i in range(3))
+        kl = drawn[0].kl if k == 1 else torch.stack([d.kl for d in drawn]).mean(0)
+        out = self.decoded(z.flatten(0, 1), y if y is None or k == 1 else torch.cat([y] * k))
+        nats = self.law.nats(torch.cat([x] * k) if k > 1 else x, out).view(k, -1)
+        moments = (mean, log_var) if self.latents.gaussian else (None, None)
+        draws = Draws(
+            z, nats, log_q, log_p, kl, *moments,
+            prior=lambda: self._prior_like(mean, law), dims=self.view.spec.dims,
+        )  # fmt: skip
+        value, logs = self.bound(draws, self.beta, self.done if self.training else 1.0)
+        more, more_logs = self._further(x, out[: len(x)], y)
+        logs |= {
+            "loss": (value + more).detach(),
+            "reconstruction": nats.detach().mean() / draws.dims,
+            "kl": kl.detach().sum(1).mean() / draws.dims,
+            "active_units": active_units(mean.detach()),
         }
-        return Loss(value, logs)
+        return Loss(value + more, logs | more_logs)
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
         """`-log 1/K sum p(x, z_k) / q(z_k | x)`, `(B,)`."""
         mean, log_var = self.posterior(x, y)
+        law = self.latents.law(self.posterior)
         log_weights = []
         for _ in range(self.draws):
-            z = reparameterize(mean, log_var, torch.randn_like(mean))
-            log_p = log_normal(z, 0.0, 0.0) - self.law.nats(x, self.law_of(z, y))
-            log_weights.append(log_p - log_normal(z, mean, log_var))
+            z, log_q, log_p, _ = self._draw(mean, log_var, law)
+            log_weights.append(log_p - self.law.nats(x, self.decoded(z, y)) - log_q)
         return -importance_bound(torch.stack(log_weights))
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
-        out = self.law_of(sampler.z(self.bank, y, rng), y)
+        out = self.decoded(sampler.z(self.bank, y, rng), y)
         yield self.law.sample(out, rng) if sampler.noise else self.law.mode(out)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """How much of the run is over: schedules of a bound go by it."""
+        self.done = batch_idx / self.trainer.num_training_batches
 
     @torch.no_grad()
     def observe(self, ids: Tensor, y: Tensor | None) -> None:
         """Keep the posteriors of training examples: samplers of the aggregate posterior need
-        them."""
+        them. Of one that is no Gaussian a draw is kept, as a narrow one."""
         ids = ids[: len(self.bank_mean)]
         y = None if y is None else y[: len(ids)]
         mean, log_var = self.posterior(self.view.encode(ids), y)
+        if not self.latents.gaussian:
+            mean = self._draw(mean, log_var, self.latents.law(self.posterior)).z
+            log_var = torch.full_like(mean, -14)
         self.bank_mean[: len(ids)], self.bank_log_var[: len(ids)] = mean, log_var
         self.bank_y[: len(ids)] = 0 if y is None or y.ndim > 1 else y
         self.bank_size.fill_(len(ids))
@@ -125,16 +166,42 @@ class VAE(GenerativeModule):
 
     @property
     def bank(self) -> Bank:
-        """Posteriors of the training examples that `observe` saw."""
+        """The prior, and posteriors of the training examples that `observe` saw."""
         if self._bank is None:
             size = int(self.bank_size)
-            self._bank = Bank(self.bank_mean[:size], self.bank_log_var[:size], self.bank_y[:size])
+            rows = (self.bank_mean[:size], self.bank_log_var[:size], self.bank_y[:size])
+            self._bank = Bank(*rows, self.latents.law(self.posterior))
         return self._bank
 
     @property
     def sampled_net(self) -> nn.Module:
         """The decoder."""
         return self.decoder
+
+    def _draw(self, mean: Tensor, log_var: Tensor, law: Law) -> Draw:
+        return self.latents.draw(mean, log_var, torch.randn_like(mean), law)
+
+    def _centre(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        law = self.latents.law(self.posterior)
+        return self.latents.draw(mean, log_var, torch.zeros_like(mean), law).z
+
+    @staticmethod
+    def _prior_like(mean: Tensor, law: Law) -> Tensor:
+        return law.sample(torch.rand_like(mean[:, 0]), torch.randn_like(mean))
+
+    def _further(self, x: Tensor, out: Tensor, y: Tensor | None) -> tuple[Tensor, dict]:
+        """The perceptual and the adversarial term."""
+        value, logs = x.new_zeros(()), {}
+        if self.perceptual is None and self.adversarial is None:
+            return value, logs
+        x_hat = self.law.mean(out)
+        if self.perceptual is not None:
+            logs["perceptual"] = (term := self.perceptual(x, x_hat)).detach()
+            value = value + term
+        if self.adversarial is not None:
+            term, more = self.adversarial(self.critic, x, x_hat, y)
+            value, logs = value + term, logs | more
+        return value, logs
 
 
 @torch.no_grad()
