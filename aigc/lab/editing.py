@@ -62,13 +62,13 @@ def _given(run: "Run", node: dict[str, Any], strategy: Any, n: int, *_: Any) -> 
 
 
 def _encoded(run: "Run", node: dict[str, Any], strategy: Any, n: int, *_: Any) -> tuple:
-    """A VAE begins from the posterior means of examples."""
+    """A VAE begins from the latents of examples."""
     ids, labels = examples(run, node.pop("source"), n)
     model = run.model
     y = None if labels is None else labels.to(model.device)
     with torch.no_grad():
-        mean, _ = model.posterior(model.view.encode(ids.to(model.device)), y)
-    return _walk(run, node, mean), labels
+        z = model.encode(model.view.encode(ids.to(model.device)), y).flatten(1)
+    return _walk(run, node, z), labels
 
 
 def _drawn(

@@ -206,7 +206,7 @@ def test_fitted_samplers_find_the_arcs_of_each_class(sampler, off: float, bank: 
     label, state = torch.arange(1000) % 2, torch.get_rng_state()
     z = sampler.z(bank, label, Rng(0, torch.arange(1000)))
     assert torch.equal(torch.get_rng_state(), state)
-    assert (z.norm(dim=1) - 2).abs().mean() < off  # 0.5 for a Gaussian of the same moments
+    assert (z.norm(dim=1) - 2).abs().mean() < off  # 0.62 for a Gaussian of the same moments
     assert (z[:, 1] * (1 - 2 * label) > -0.5).float().mean() > 0.95
     assert z[:, 0].std() == pytest.approx(1.41, abs=0.25)
 
