@@ -68,14 +68,8 @@ def choices() -> dict[str, list[str]]:
         for d in yaml.safe_load((root / "train.yaml").read_text())["defaults"]
         if isinstance(d, dict)
     ]
-<<<<<<< HEAD
-    nested = [f"net/{p.name}" for p in sorted((root / "net").iterdir()) if p.is_dir()]
-    nested += ["model/schedule", "model/objective", "model/quantizer", "model/augment"]
-    nested.append("model/estimator")
-=======
     folders = [p for group in ("net", "model") for p in sorted((root / group).iterdir())]
     nested = [f"{p.parent.name}/{p.name}" for p in folders if p.is_dir()]
->>>>>>> 0240bc4 (Latents of any posterior are edited, and every group of model choices is listed)
     return {g: sorted(f.stem for f in (root / g).glob("*.yaml")) for g in [*groups, *nested]}
 
 
