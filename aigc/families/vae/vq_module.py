@@ -11,7 +11,7 @@ from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import Rng
 from aigc.families.base import GenerativeModule, Loss
 from aigc.families.likelihoods import LIKELIHOODS, default_likelihood
-from aigc.families.vae.vq_objective import VQ, Quantized, usage
+from aigc.families.vae.vq_objective import VQ, Quantized, spectral_distance, usage
 from aigc.families.vae.vq_sampling import Frequencies
 
 
@@ -19,7 +19,8 @@ class VQVAE(GenerativeModule):
     """Encodes to codes and decodes to a law over discretised data (van den Oord et al. 2017).
 
     A map encoder gives codes for each position, one that gives a vector for each of `places`
-    equal parts of it. `commitment` holds the encoder to its codes. The networks see no labels.
+    equal parts of it. `commitment` holds the encoder to its codes, `spectral` weighs the distance
+    of spectra, for sound. The networks see no labels.
     `nats` codes first the codes, by their frequency at each place, then the data: a bound, since
     other codes might give the same data.
     """
@@ -36,6 +37,7 @@ class VQVAE(GenerativeModule):
         quantizer: nn.Module | None = None,
         places: int = 16,
         commitment: float = 0.25,
+        spectral: float = 0.0,
         likelihood: str | None = None,
         **common,
     ):
@@ -44,6 +46,8 @@ class VQVAE(GenerativeModule):
         name = likelihood or default_likelihood(spec)
         if name not in LIKELIHOODS:
             raise unknown("likelihood for model.likelihood", name, LIKELIHOODS)
+        if spectral and spec.rank != 1:
+            raise BadInput(f"model.spectral={spectral}: for sound")
         if places < 1:
             raise BadInput(f"model.places={places}: at least 1")
         self.law, self.quantizer = LIKELIHOODS[name](spec), quantizer or VQ()
@@ -56,7 +60,7 @@ class VQVAE(GenerativeModule):
         first, *rest = spec.shape
         out = replace(spec, shape=(first * self.law.width, *rest))
         self.decoder = decoder(out, latent=dim * places if self.flat else dim)
-        self.commitment = commitment
+        self.commitment, self.spectral = commitment, spectral
         length = prod(self.map_shape) * self.quantizer.depth
         self.register_buffer("counts", torch.zeros(length, self.quantizer.size))
 
@@ -78,12 +82,15 @@ class VQVAE(GenerativeModule):
         out = self._decoded(z)
         reconstruction = self.law.nats(x, out).mean() / self.view.spec.dims
         value = reconstruction + self.commitment * commitment
+        shown = self._in_range(self.law.mode(out))
+        if self.spectral:
+            value = value + self.spectral * spectral_distance(shown, x)
         perplexity, used = usage(codes, self.quantizer.size)
         logs = {
             "loss": value,
             "reconstruction": reconstruction,
             "commitment": commitment,
-            "error": (self.law.mode(out) - x).square().mean(),
+            "error": (shown - x).square().mean(),
             "perplexity": perplexity,
             "codes_used": used,
         }
@@ -119,6 +126,10 @@ class VQVAE(GenerativeModule):
 
     def _decoded(self, z: Tensor) -> Tensor:
         return self.decoder(z.flatten(1) if self.flat else z)
+
+    def _in_range(self, x: Tensor) -> Tensor:
+        """A mean may lie far beyond the lowest level, which all below it stands for."""
+        return x.clamp(-1, 1) if self.view.spec.quantum else x
 
     def _law_of(self, codes: Tensor) -> Tensor:
         shape = (*self.map_shape, self.quantizer.depth)

@@ -184,6 +184,24 @@ def usage(codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return torch.exp(torch.special.entr(share).sum()), (share > 0).float().mean()
 
 
+def spectral_distance(x: Tensor, other: Tensor) -> Tensor:
+    """Mean absolute difference of log magnitudes of sounds `(B, C, T)` at three resolutions: two
+    phases of one sound are close (Yamamoto et al. 2020, eq. 6)."""
+    total = x.new_zeros(())
+    sizes = [size for size in (64, 256, 1024) if size <= x.shape[-1]]
+    for size in sizes:
+        window = torch.hann_window(size, device=x.device)
+        log_x, log_other = (
+            torch.stft(h.flatten(0, 1), size, size // 4, window=window, return_complex=True)
+            .abs()
+            .add(1e-2)
+            .log()
+            for h in (x, other)
+        )
+        total = total + F.l1_loss(log_x, log_other) / len(sizes)
+    return total
+
+
 def _summed(counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
     """Over all processes, so that every codebook is the same."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
