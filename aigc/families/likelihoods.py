@@ -160,7 +160,11 @@ class Gaussian(nn.Module):
         return (0.5 * square + log_scale + 0.5 * log(2 * pi)).flatten(1).sum(1)
 
     def mode(self, out: Tensor) -> Tensor:
-        """The mean."""
+        """The most probable values."""
+        return self._split(out)[0]
+
+    def mean(self, out: Tensor) -> Tensor:
+        """The expected values, with gradients."""
         return self._split(out)[0]
 
     def sample(self, out: Tensor, rng: Rng) -> Tensor:

@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import pairwise, product
+from math import log
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from aigc.core.rng import Rng
 from aigc.core.spec import Space
 from aigc.core.views import Grid
 from aigc.families.vae.vq_module import VQVAE
-from aigc.families.vae.vq_objective import FSQ, VQ, ResidualVQ, nearest, usage
+from aigc.families.vae.vq_objective import FSQ, VQ, ResidualVQ, nearest, spectral_distance, usage
 from aigc.families.vae.vq_sampling import Frequencies
 from aigc.nets.maps import MapDecoder, MapEncoder
 from aigc.nets.mlp import MLPDecoder, MLPEncoder
@@ -131,6 +132,13 @@ def test_the_gradient_of_fsq_is_that_of_its_bounds():
     other = data(seed=2).requires_grad_()
     (2 * (1 - 1e-3) * other.tanh() / 2 * weight).sum().backward()
     assert torch.allclose(z.grad, other.grad, atol=1e-6)
+
+
+def test_spectra_know_no_sign_and_measure_loudness_in_logs():
+    x = data(4, 1, 2048, seed=1)
+    assert spectral_distance(x, x) == 0
+    assert spectral_distance(x, -x) == pytest.approx(0, abs=1e-6)
+    assert spectral_distance(x, 2 * x) == pytest.approx(log(2), abs=0.01)
 
 
 def test_usage_of_known_codes():

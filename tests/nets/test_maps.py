@@ -28,6 +28,17 @@ def test_the_decoder_undoes_the_sizes_of_the_encoder(shape, down, small):
     assert torch.equal(decoder(z, y), decoder(z))
 
 
+def test_patches_divide_sizes_at_once():
+    spec = Spec((1, 256))
+    encoder = MapEncoder(spec, 5, width=8, down=1, patch=16)
+    decoder = MapDecoder(spec, 5, width=8, down=1, patch=16)
+    z = encoder(torch.randn(2, 1, 256))
+    assert z.shape == (2, 5, 8)
+    assert decoder(z).shape == (2, 1, 256)
+    with pytest.raises(BadInput, match="does not divide"):
+        MapEncoder(spec, 5, patch=48)
+
+
 def test_a_code_far_away_does_not_see_a_pixel():
     """Without attention and away from the mean of group norm, a map is local."""
     encoder = MapEncoder(Spec((1, 64, 64)), 2, width=4, down=2).eval()

@@ -82,7 +82,7 @@ class VQVAE(GenerativeModule):
         out = self._decoded(z)
         reconstruction = self.law.nats(x, out).mean() / self.view.spec.dims
         value = reconstruction + self.commitment * commitment
-        shown = self._in_range(self.law.mode(out))
+        shown = self.law.mean(out)
         if self.spectral:
             value = value + self.spectral * spectral_distance(shown, x)
         perplexity, used = usage(codes, self.quantizer.size)
@@ -126,10 +126,6 @@ class VQVAE(GenerativeModule):
 
     def _decoded(self, z: Tensor) -> Tensor:
         return self.decoder(z.flatten(1) if self.flat else z)
-
-    def _in_range(self, x: Tensor) -> Tensor:
-        """A mean may lie far beyond the lowest level, which all below it stands for."""
-        return x.clamp(-1, 1) if self.view.spec.quantum else x
 
     def _law_of(self, codes: Tensor) -> Tensor:
         shape = (*self.map_shape, self.quantizer.depth)
