@@ -115,7 +115,7 @@ class Evaluate:
     seed: int = 0
     batch_size: int = 256
     extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
-    metrics: list[str] | None = None
+    metrics: Any = None
     by_class: bool = False
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING

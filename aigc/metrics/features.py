@@ -4,7 +4,7 @@ hash."""
 import hashlib
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ class Extractor(Protocol):
 
     id: str
     sha: str
-    source: str  # "field" or "features": which of the codec's two spaces it reads
+    source: str  # what it reads: the codec's "field" or "features", or decoded "data"
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Any) -> Tensor:
         """Features of a batch."""
 
 
@@ -50,7 +50,7 @@ class RandConv:
         self.rank, self.scale = rank, 1.0
         raw = self._raw(train)
         self.scale = float((raw.var(0).mean() + 1e-12).sqrt())
-        self.sha = _sha(*self.weights, torch.tensor(self.scale))
+        self.sha = sha_of(*self.weights, torch.tensor(self.scale))
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(n, C, *S)` or `(n, d)` to `(n, dims)`."""
@@ -84,15 +84,29 @@ class PCA:
         self.axes = vectors.flip(1)[:, :dims]
         self.scale = float((values.flip(0)[:dims].mean() + 1e-12).sqrt())
         # An eigenvector's sign is arbitrary and no metric sees it: hash what does matter.
-        self.sha = _sha(self.mean.float(), values.flip(0)[:dims].float())
+        self.sha = sha_of(self.mean.float(), values.flip(0)[:dims].float())
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(n, d)` to `(n, dims)`."""
         return (x.double() - self.mean) @ self.axes / self.scale
 
 
+class Raw:
+    """The codec's features as they are."""
+
+    source = "features"
+
+    def __init__(self, train: Tensor, dims: int = 64, seed: int = 0):
+        self.id, self.sha = f"raw{train.shape[1]}", "none"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(n, d)` in float64."""
+        return x.double()
+
+
 EXTRACTORS.add("randconv", RandConv)
 EXTRACTORS.add("pca", PCA)
+EXTRACTORS.add("raw", Raw)
 
 
 def dims_for(n: int, most: int = 64) -> int:
@@ -104,7 +118,8 @@ def dims_for(n: int, most: int = 64) -> int:
     return dims
 
 
-def _sha(*tensors: Tensor) -> str:
+def sha_of(*tensors: Tensor) -> str:
+    """Six hex digits of the tensors to four decimals."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update((tensor * 1e4).round().long().numpy().tobytes())

@@ -1,7 +1,7 @@
 """Likelihood in units that no encoding can bend: bits a dimension of the same ids, bits a byte
 of text."""
 
-from math import log
+from math import exp, log
 
 import torch
 
@@ -14,6 +14,7 @@ from aigc.metrics.registry import MODALITIES, Evidence, metric
     better="low",
     axis="likelihood",
     modalities=MODALITIES - {"text"},
+    stat="mean",
 )
 def bits_per_dim(evidence: Evidence) -> tuple[float, float]:
     """Bits to code one id of unseen data; exact or an upper bound (see kind)."""
@@ -26,6 +27,7 @@ def bits_per_dim(evidence: Evidence) -> tuple[float, float]:
     better="low",
     axis="likelihood",
     modalities=frozenset({"text"}),
+    stat="mean",
 )
 def bits_per_byte(evidence: Evidence) -> tuple[float, float]:
     """Bits to code one byte of unseen text; compares tokenizers, which perplexity does not."""
@@ -33,7 +35,22 @@ def bits_per_byte(evidence: Evidence) -> tuple[float, float]:
     return _mean(evidence.nats / (bytes_each.mean() * log(2)))
 
 
-def _mean(bits: torch.Tensor) -> tuple[float, float]:
+@metric(
+    "perplexity",
+    needs={"nats", "tokens"},
+    better="low",
+    axis="likelihood",
+    modalities=frozenset({"text"}),
+    stat="mean",
+    shown=False,
+)
+def perplexity(evidence: Evidence) -> tuple[float, float]:
+    """Exponential of the nats of a predicted token; comparable for one tokenizer only."""
+    mean, error = _mean(evidence.nats / evidence.tokens.double().mean())
+    return exp(mean), exp(mean) * error
+
+
+def _mean(values: torch.Tensor) -> tuple[float, float]:
     """Mean over examples and its standard error."""
-    bits = bits.double()
-    return float(bits.mean()), float(bits.std() / len(bits) ** 0.5)
+    values = values.double()
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)

@@ -1,15 +1,45 @@
 """The metric registry: a name carries facts, and a value cannot exist without its protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from aigc.core.errors import unknown
 from aigc.core.registry import Registry
 
 MODALITIES = frozenset({"text", "image", "audio", "tabular"})
+FEATURES = frozenset({"gen", "ref"})
+
+
+class Value(NamedTuple):
+    """A metric's value with its standard deviation and, of a test, its p-value."""
+
+    value: float
+    sd: float | None = None
+    p: float | None = None
+
+
+class Pairs(NamedTuple):
+    """Data and what a model makes of them: pictures `(n, C, H, W)` in [0, 1], or waves `(n, T)`
+    at `rate` Hz."""
+
+    original: Tensor
+    rebuilt: Tensor
+    rate: int = 0
+
+
+class Rows(NamedTuple):
+    """A table as ids: `gen`, `ref` and `train (n, columns)`. `ordered` says of each column whether
+    its levels have an order; `labels (n,)` of the three, where the data set has any."""
+
+    gen: Tensor
+    ref: Tensor
+    train: Tensor
+    ordered: tuple[bool, ...]
+    labels: tuple[Tensor | None, Tensor, Tensor] | None = None
 
 
 @dataclass
@@ -19,9 +49,13 @@ class Evidence:
 
     Features are float64 `(n, d)` of one extractor: `gen` of the model, `ref` of the reference
     split, `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference
-    example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes. `continued` are texts that
-    the model wrote after beginnings of reference examples, and how those do go on. `gen_y`,
-    `ref_y`, `train_y` are labels, where samples were drawn class by class.
+    example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes and `tokens (n_ref,)`
+    that are predicted. `continued` are texts that the model wrote after beginnings of reference
+    examples, and how those do go on; `written` are whole texts of its own. `probs (n, classes)`
+    are a classifier's for generated, `ref_probs` for reference examples; `perceived (n_pairs,)`
+    distances of the pairs to a perceptual network. `by` names the network that gave a field,
+    `missing` says why one is absent. `gen_y`, `ref_y`, `train_y`
+    are labels, where samples were drawn class by class.
     """
 
     modality: str
@@ -31,11 +65,20 @@ class Evidence:
     nats: Tensor | None = None
     dims: int = 0
     nbytes: Tensor | None = None
+    tokens: Tensor | None = None
     continued: tuple[list[str], list[str]] | None = None
+    written: list[str] | None = None
+    pairs: Pairs | None = None
+    perceived: Tensor | None = None
+    rows: Rows | None = None
+    probs: Tensor | None = None
+    ref_probs: Tensor | None = None
     cost: dict[str, float] = field(default_factory=dict)
     gen_y: Tensor | None = None
     ref_y: Tensor | None = None
     train_y: Tensor | None = None
+    by: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     _memo: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -61,13 +104,17 @@ class Evidence:
 class Metric:
     """A metric and its facts.
 
-    `fn(evidence)` gives a value, or `(value, sd)`. `better` is `low`, `high` or `target` (then
-    `target` is best). `needs` names fields of Evidence (or keys of its `cost`). `min_n(d)` is
-    the smallest number of examples for which the value means something with `d` features.
+    `fn(evidence)` gives a value, `(value, sd)` or a Value. `better` is `low`, `high` or `target`
+    (then `target` is best). `needs` names fields of Evidence (or keys of its `cost`). `min_n(d)` is
+    the smallest number of examples for which the value means something with `d` features. `cost`
+    is `cheap` (well below a second at n = 1,000), `model` (another model is trained, read or run)
+    or `slow`; what is `shown` is computed and compared unless something else is asked for.
+    `stat` is `mean` where the value is a mean over items, so that items may be resampled, `set`
+    for a function of the whole set, `count` for what has no spread.
     """
 
     name: str
-    fn: Callable[[Evidence], float | tuple[float, float]]
+    fn: Callable[[Evidence], float | tuple[float, float | None] | Value]
     better: Literal["low", "high", "target"]
     axis: Literal["fidelity", "diversity", "memorisation", "likelihood", "cost"]
     needs: frozenset[str]
@@ -76,9 +123,19 @@ class Metric:
     version: int = 1
     spread: bool = False  # whether the sd comes from halves of the examples
     min_n: Callable[[int], int] = lambda d: 2
+    cost: Literal["cheap", "model", "slow"] = "cheap"
+    shown: bool = True
+    stat: Literal["mean", "set", "count"] = "set"
     signature: Callable[[Evidence], str] | None = None  # what else must be equal to compare
     about: str = ""
     by_class: bool = False  # computed where samples are drawn class by class, and only there
+
+    @property
+    def words(self) -> set[str]:
+        """What one may say to mean this metric, among others."""
+        if self.by_class:
+            return {self.name}
+        return {self.name, self.cost, "all"} | ({"shown"} if self.shown else set())
 
 
 class Undefined(ValueError):
@@ -97,6 +154,23 @@ def metric(name: str, *, needs: set[str], **facts: Any) -> Callable:
         return fn
 
     return add
+
+
+CLASSES = ("shown", "cheap", "model", "slow")
+
+
+def chosen(names: str | Iterable[str] | None, modality: str) -> list[Metric]:
+    """The metrics of a modality that are meant: names, the classes `shown`, `cheap`, `model` and
+    `slow`, `all`; None is `shown`. Raises BadInput for an unknown one."""
+    words = ["shown"] if names is None else [names] if isinstance(names, str) else list(names)
+    for word in words:
+        if word not in (*CLASSES, "all", *METRICS):
+            raise unknown("metric", word, [*METRICS, *CLASSES, "all"])
+    return [
+        m
+        for m in METRICS.values()
+        if modality in m.modalities and m.words & set(words)
+    ]
 
 
 def spread_over_halves(metric_: Metric, evidence: Evidence) -> float | None:

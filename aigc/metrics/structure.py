@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aigc.metrics.distance import FEATURES
-from aigc.metrics.registry import Evidence, Undefined, metric
+from aigc.metrics.registry import FEATURES, Evidence, metric
 
 K = 5  # neighbours, part of the protocol by the metrics' version
 
@@ -73,32 +72,6 @@ _by_neighbours(
 _by_neighbours(
     "coverage", "diversity", "Share of real neighbourhoods that hold a generated example."
 )
-
-
-@metric(
-    "nn_ratio",
-    needs=FEATURES | {"train"},
-    better="target",
-    target=1.0,
-    axis="memorisation",
-)
-def nn_ratio(evidence: Evidence) -> tuple[float, float]:
-    """Distance to the nearest training example, over that of unseen real data; 0 means copies."""
-    own, fresh = nearest(evidence.gen, evidence.train), nearest(evidence.ref, evidence.train)
-    if not fresh.median() > 1e-6:  # features of equal ids differ by rounding at most
-        raise Undefined("half of the unseen real examples are in the training data as well")
-
-    def ratio(a: Tensor, b: Tensor) -> Tensor:
-        return a.median() / b.median()
-
-    generator = torch.Generator().manual_seed(0)
-    halves = [
-        ratio(
-            *(x[torch.randperm(len(x), generator=generator)[: len(x) // 2]] for x in (own, fresh))
-        )
-        for _ in range(20)
-    ]
-    return float(ratio(own, fresh)), float(torch.stack(halves).std())
 
 
 def nearest(A: Tensor, B: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
-"""Overlap of written text with reference text."""
+"""Overlap of what a model writes after the beginning of reference texts with what stands there."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from aigc.metrics.registry import Evidence, metric
+from aigc.metrics.registry import Evidence, Value, metric
 
 NEEDS = {"continued"}
 
@@ -56,3 +58,57 @@ def _score(scorer: Any, found: list[str], wanted: list[str], rows: list[int]) ->
 
 for _order in (1, 2, 3, 4):
     _register(_order)
+
+
+CHRF = {"needs": NEEDS, "modalities": frozenset({"text"}), "axis": "fidelity", "shown": False}
+
+
+@metric("chrf", **CHRF, better="high")
+def chrf(evidence: Evidence) -> Value:
+    """F-score of 100 of character n-grams up to 6 (Popovic 2015), sacrebleu's."""
+    from sacrebleu.metrics import CHRF as Scorer
+
+    found, wanted = evidence.continued
+    halves = [_score(Scorer(), found, wanted, half) for half in _halves(len(found))]
+    sd = float(torch.tensor(halves).std()) if halves else None
+    return Value(Scorer().corpus_score(found, [wanted]).score, sd)
+
+
+def rouge(found: str, wanted: str, n: int | None) -> float:
+    """F1 of the n-grams of two texts, or for `n` None of their longest common subsequence (Lin
+    2004); words are runs of letters and digits in lower case."""
+    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (found, wanted))
+    if n is None:
+        common = _subsequence(a, b)
+    else:
+        a, b = (list(zip(*(words[i:] for i in range(n)))) for words in (a, b))
+        common = (Counter(a) & Counter(b)).total()
+    return 2 * common / (len(a) + len(b)) if common else 0.0
+
+
+def _subsequence(a: list[str], b: list[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(b) + 1)
+    for word in a:
+        diagonal = 0
+        for j, other in enumerate(b, 1):
+            above = row[j]
+            row[j] = diagonal + 1 if word == other else max(row[j], row[j - 1])
+            diagonal = above
+    return row[-1]
+
+
+def _register_rouge(name: str, n: int | None) -> None:
+    def value(evidence: Evidence) -> Value:
+        scores = [rouge(found, wanted, n) for found, wanted in zip(*evidence.continued)]
+        scores = torch.tensor(scores, dtype=torch.float64)
+        error = float(scores.std() / len(scores) ** 0.5) if len(scores) > 1 else None
+        return Value(float(scores.mean()), error)
+
+    what = "the longest common subsequence" if n is None else f"common {n}-grams"
+    value.__doc__ = f"F1 of {what} of words with what stands in reference texts, a mean."
+    metric(name, **CHRF, better="high", stat="mean")(value)
+
+
+for _name, _n in (("rouge_1", 1), ("rouge_2", 2), ("rouge_l", None)):
+    _register_rouge(_name, _n)

@@ -1,0 +1,113 @@
+"""What a trained model costs, measured while it samples and on one batch of training."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aigc.lab.callbacks import reseed
+from aigc.lab.run import Run, Samples
+
+
+def timed_samples(
+    run: Run, n: int, seed: int, strategy: Any, batch: int
+) -> tuple[Samples, dict[str, float]]:
+    """Samples, and what they cost: evaluations by a hook, examples a second after a warm-up."""
+    guide = getattr(strategy, "guide", None)
+    calls = [count_calls(m.sampled_net) for m in (run.model, guide) if m is not None]
+    run.sample(1, seed, sampler=strategy, batch_size=1)  # also warms up
+    nfe = sum(c.stop() for c in calls)
+    start = time.perf_counter()
+    samples = run.sample(n, seed, sampler=strategy, batch_size=batch)
+    seconds = time.perf_counter() - start
+    status = run.dir.status
+    return samples, {
+        "samples_per_second": n / seconds,
+        "nfe": nfe,
+        "parameters": status["parameters"],
+        "train_seconds": status["train_seconds"],
+    }
+
+
+class count_calls:
+    """Counts the forward calls of a network until `stop`."""
+
+    def __init__(self, net: nn.Module):
+        self.count = 0
+        self.handle = net.register_forward_hook(self._call)
+
+    def stop(self) -> int:
+        """Remove the hook; the number of calls."""
+        self.handle.remove()
+        return self.count
+
+    def _call(self, *_: Any) -> None:
+        self.count += 1
+
+
+def more_costs(run: Run, needs: frozenset[str], strategy: Any, batch: int) -> dict[str, float]:
+    """Costs that take runs of their own, those in `needs`."""
+    makers: dict[str, Callable[[], float | None]] = {
+        "latency_ms": lambda: latency(run, strategy),
+        "peak_mb": lambda: peak_memory(run, strategy, batch),
+        "train_flops": lambda: train_flops(run, batch),
+    }
+    found = {name: make() for name, make in makers.items() if name in needs}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def latency(run: Run, strategy: Any, repeats: int = 5) -> float:
+    """Milliseconds of a batch of one: the median after two warm-ups."""
+    times = []
+    for i in range(repeats + 2):
+        start = time.perf_counter()
+        run.sample(1, i, sampler=strategy, batch_size=1)  # ids come to the CPU, so it is over
+        times.append(time.perf_counter() - start)
+    return 1000 * float(torch.tensor(times[2:], dtype=torch.float64).median())
+
+
+def peak_memory(run: Run, strategy: Any, batch: int) -> float | None:
+    """The most memory while a batch is sampled, in MB; None where the system does not tell."""
+    if run.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        run.sample(batch, 0, sampler=strategy, batch_size=batch)
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:  # Linux: 5 sets the peak back to what is held now
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    run.sample(batch, 0, sampler=strategy, batch_size=batch)
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(peak[1]) * 1024 / 1e6
+
+
+def train_flops(run: Run, batch: int) -> float | None:
+    """Operations of training, forward and backward of the family's losses; None where the counter
+    sees none (a foreign kernel)."""
+    model, (ids, y) = run.model, run.store.examples("train", batch)
+    x = model.view.encode(ids.to(run.device))
+    y = None if y is None else y.to(run.device)
+    if hasattr(model, "critic_loss"):  # the generator has its turn every `n_critic` batches
+        counted = _flops(model.critic_loss, model, x, y)
+        model.critic.requires_grad_(False)
+        counted += _flops(model.loss, model, x, y) / model.n_critic
+        model.critic.requires_grad_(True)
+    else:
+        counted = _flops(model.loss, model, x, y)
+    return counted / len(ids) * run.dir.status["examples"] or None
+
+
+def _flops(loss: Callable, model: nn.Module, x: Tensor, y: Tensor | None) -> int:
+    """Counted with the plain kernel of attention: the counter sees no other on a CPU."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    reseed(0, model.device)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        loss(x, y).value.backward()
+    model.zero_grad(set_to_none=True)
+    return counter.get_total_flops()
