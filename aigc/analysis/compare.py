@@ -7,6 +7,7 @@ from typing import Any
 
 from aigc.analysis.load import REFERENCES, Record
 from aigc.analysis.recipe import differences, recipe
+from aigc.core.errors import unknown
 
 ORDER = (
     "autoregressive",
@@ -133,21 +134,26 @@ class Table:
         return out
 
 
-def tables(records: list[Record]) -> list[Table]:
-    """One table a data set, in order of first appearance."""
+def tables(records: list[Record], metrics: list[str] | None = None) -> list[Table]:
+    """One table a data set, in order of first appearance.
+
+    Columns are the metrics that are shown unless others are asked for, or those of `metrics`
+    (names, or `all`); BadInput where no run has such a one.
+    """
+    _check_names(records, metrics)
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         content = record.dir.status["data"].get("hash")  # of own files: two may share a name
         groups[record.dataset, record.modality, content].append(record)
     names = Counter(dataset for dataset, _, _ in groups)
     return [
-        _table(f"{name} #{content[:4]}" if names[name] > 1 else name, modality, group)
+        _table(f"{name} #{content[:4]}" if names[name] > 1 else name, modality, group, metrics)
         for (name, modality, content), group in groups.items()
     ]
 
 
-def _table(dataset: str, modality: str, records: list[Record]) -> Table:
-    columns = _columns(records)
+def _table(dataset: str, modality: str, records: list[Record], metrics: list[str] | None) -> Table:
+    columns = _columns(records, metrics)
     models = _model_lines(records, columns)
     references = _reference_lines(records, columns)
     columns = [c for c in columns if any(c in line.cells for line in models)]
@@ -156,7 +162,7 @@ def _table(dataset: str, modality: str, records: list[Record]) -> Table:
     return Table(dataset, modality, columns, models, references)
 
 
-def _columns(records: list[Record]) -> list[Column]:
+def _columns(records: list[Record], metrics: list[str] | None) -> list[Column]:
     facts: dict[tuple, dict[str, Any]] = {}
     protocols: dict[tuple, Counter] = defaultdict(Counter)
     for record in records:
@@ -169,9 +175,23 @@ def _columns(records: list[Record]) -> list[Column]:
     columns = [
         Column(*key, row["better"], row["target"], row["axis"], protocols[key].most_common(1)[0][0])
         for key, row in facts.items()
-        if protocols[key]
+        if protocols[key] and _wanted(row, metrics)
     ]
     return sorted(columns, key=lambda c: axes.index(c.axis))
+
+
+def _wanted(row: dict[str, Any], metrics: list[str] | None) -> bool:
+    if metrics is None:
+        return row.get("shown", True)
+    return "all" in metrics or row["metric"] in metrics
+
+
+def _check_names(records: list[Record], metrics: list[str] | None) -> None:
+    """BadInput for a metric of which no run has a value."""
+    known = {row["metric"] for r in records for row in r.rows if row["status"] == "ok"}
+    for name in metrics or []:
+        if name not in (*known, "all"):
+            raise unknown("metric in these results", name, [*known, "all"])
 
 
 def _model_lines(records: list[Record], columns: list[Column]) -> list[Line]:

@@ -18,6 +18,15 @@ UNITS = {
     "c2st_knn": "C2ST kNN",
     "nfe": "NFE",
     "parameters": "params",
+    "kid": "KID",
+    "vendi": "Vendi ratio",
+    "c_t": "C_T",
+    "fd_inf": "FD at infinity",
+    "latency_ms": "latency ms",
+    "peak_mb": "peak MB",
+    "train_flops": "train FLOPs",
+    "column_shapes": "column shapes",
+    "pair_trends": "pair trends",
 }
 
 NAME_WIDTH = 15  # of a line's name in a terminal; longer ones wrap
@@ -152,7 +161,8 @@ def main_columns(table: Table) -> list[Column]:
     once = ("coverage", "nn_ratio")
     columns += [c for c in table.columns if c.metric in once and c.extractor == extractors[0]]
     columns += [c for c in table.columns if c.axis == "likelihood"]
-    return columns + [c for c in table.columns if c.metric == "samples_per_second"]
+    columns += [c for c in table.columns if c.metric == "samples_per_second"]
+    return columns or table.columns
 
 
 def _grid(table: Table, columns: list[Column]):

@@ -19,19 +19,25 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser("aigc compare", description=__doc__)
     parser.add_argument("paths", nargs="+", metavar="DIR", help="run folders, or studies of runs")
     parser.add_argument("--out", help="folder to write to; default the study of the first run")
+    parser.add_argument(
+        "--metrics", help="names with commas between, or all; default those of a plain evaluation"
+    )
     args = parser.parse_args(words)
-    out, page = compare(args.paths, args.out)
+    metrics = args.metrics.split(",") if args.metrics else None
+    out, page = compare(args.paths, args.out, metrics)
     for table in out:
         print_table(table)
     print(page)
 
 
-def compare(paths: list[str], out: str | None = None) -> tuple[list[Table], Path]:
+def compare(
+    paths: list[str], out: str | None = None, metrics: list[str] | None = None
+) -> tuple[list[Table], Path]:
     """Tables of the runs at `paths`, and the page written to `out`."""
     records = collect(paths)
+    found = tables(records, metrics)
     folder = Path(out) if out else records[0].dir.path.parent / "compare"
     folder.mkdir(parents=True, exist_ok=True)
-    found = tables(records)
     write_csv(found, folder / "compare.csv")
     (folder / "compare.tex").write_text("\n\n".join(map(latex, found)) + "\n")
     for i, table in enumerate(found):

@@ -58,6 +58,8 @@ def perceived(pairs: Pairs, needs: frozenset[str]) -> dict[str, Any]:
     """Distances of pictures to LPIPS where they are asked for, or why there are none."""
     if "perceived" not in needs:
         return {}
+    if min(pairs.original.shape[2:]) < LPIPS.least:
+        return {"missing": {"perceived": f"for pictures of at least {LPIPS.least} pixels"}}
     try:
         net = LPIPS(weights("lpips", "", LPIPS.file))
     except BadInput as error:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput

@@ -64,10 +64,13 @@ def metrics() -> tuple[list[str], list[list[str]]]:
     from aigc.metrics.suite import METRICS
 
     rows = [
-        [m.name, m.axis, m.better if m.target is None else f"{m.target:g}", m.about]
+        [
+            *(m.name, m.axis, m.better if m.target is None else f"{m.target:g}"),
+            *("shown" if m.shown else m.cost, m.about),
+        ]
         for m in METRICS.values()
     ]
-    return ["metric", "axis", "best", "about"], rows
+    return ["metric", "axis", "best", "class", "about"], rows
 
 
 def nets() -> tuple[list[str], list[list[str]]]:

@@ -32,8 +32,8 @@ _cost(
 _cost(
     "peak_mb",
     "low",
-    "Most memory while sampling at the given batch, in MB: allocated on a GPU; on a CPU that of the "
-    "whole process, libraries included.",
+    "Most memory while sampling at the given batch, in MB: what a GPU allocates; on a CPU that of "
+    "the whole process, libraries included.",
     cost="model",
     shown=False,
 )

@@ -17,6 +17,7 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 class LPIPS:
     """Version 0.1 on AlexNet; `path` holds its convolutions and the weights of their channels."""
 
+    least = 31  # pixels that a picture is high and wide
     id, file = "lpips-alex", "lpips_alex/lpips_alex.safetensors"
     sha256 = "cec182d28a1ef86f796e82faee12ded16c58869eb71b5512ce43022cabeac940"
 
@@ -25,7 +26,7 @@ class LPIPS:
 
     @torch.no_grad()
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Of pictures `(n, 1 or 3, H, W)` in [0, 1], at least 31 pixels wide: `(n,)`."""
+        """Of pictures `(n, 1 or 3, H, W)` in [0, 1]: `(n,)`."""
         both = [self.layers(x.float().expand(-1, 3, -1, -1)) for x in (a, b)]
         total = torch.zeros(len(a))
         for i, (u, v) in enumerate(zip(*both)):

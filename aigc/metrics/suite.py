@@ -23,7 +23,7 @@ from aigc.metrics import (  # noqa: F401  (they register)
     twosample,
 )
 from aigc.metrics.registry import (
-    METRICS,
+    METRICS,  # noqa: F401  (complete only from here)
     Evidence,
     Metric,
     Undefined,

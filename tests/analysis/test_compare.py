@@ -161,3 +161,15 @@ def test_runs_without_results_are_named(tmp_path: Path, capsys):
     run(tmp_path / "s", "b", config("gan", 0), [])
     assert len(collect([str(tmp_path / "s")])) == 1
     assert "left out, not judged yet: aigc evaluate run=" in capsys.readouterr().err
+
+
+def test_metrics_that_are_not_shown_appear_when_asked_for(tmp_path: Path):
+    rows = [row("fd", 1.0), row("c2st", 0.6, shown=False)]
+    run(tmp_path / "s", "a", config("vae", 0), rows)
+    records = collect([str(tmp_path / "s")])
+    asked = [
+        [c.metric for c in only(tables(records, m)).columns] for m in (None, ["all"], ["c2st"])
+    ]
+    assert asked == [["fd"], ["fd", "c2st"], ["c2st"]]
+    with pytest.raises(BadInput, match="unknown metric in these results 'mauve'"):
+        tables(records, ["mauve"])

@@ -1,8 +1,8 @@
 """Values that every registered metric must give: of reference libraries, closed forms, or counted
 by hand. A metric without an entry here fails the build (see test_golden.py).
 
-Recipe R0: drawn in this order from a generator that numpy keeps frozen. X is real, Y generated, Z of
-the same law as X.
+Recipe R0: drawn in this order from a generator that numpy keeps frozen. X is real, Y generated,
+Z of the same law as X.
 """
 
 from collections.abc import Callable

@@ -1,12 +1,9 @@
 """Every metric gives its golden values, and there is none without."""
 
-import numpy as np
 import pytest
-import torch
-from golden import GOLDEN, LOGITS, Golden, X, Y, Z, features
+from golden import GOLDEN, Golden, X, Y
 
-from aigc.metrics.registry import METRICS, Value
-from aigc.metrics.suite import judge
+from aigc.metrics.suite import METRICS
 
 
 def value(name: str, evidence) -> float:

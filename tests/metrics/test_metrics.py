@@ -361,7 +361,7 @@ def test_what_is_computed_is_asked_for_by_name_or_by_class():
     assert {m.name for m in chosen("slow", "text")} >= {"mauve", "self_bleu_4"}
     every = [m.name for m in METRICS.values() if "image" in m.modalities]
     assert [m.name for m in chosen("all", "image")] == every
-    with pytest.raises(BadInput, match="unknown metric 'mauv'.*did you mean 'mauve'"):
+    with pytest.raises(BadInput, match=r"unknown metric 'mauv'.*did you mean 'mauve'"):
         chosen(["mauv"], "image")
 
 
