@@ -66,7 +66,7 @@ def metrics() -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             *(m.name, m.axis, m.better if m.target is None else f"{m.target:g}"),
-            *("shown" if m.shown else m.cost, m.about),
+            *("by class" if m.by_class else "shown" if m.shown else m.cost, m.about),
         ]
         for m in METRICS.values()
     ]

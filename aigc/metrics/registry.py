@@ -166,11 +166,7 @@ def chosen(names: str | Iterable[str] | None, modality: str) -> list[Metric]:
     for word in words:
         if word not in (*CLASSES, "all", *METRICS):
             raise unknown("metric", word, [*METRICS, *CLASSES, "all"])
-    return [
-        m
-        for m in METRICS.values()
-        if modality in m.modalities and m.words & set(words)
-    ]
+    return [m for m in METRICS.values() if modality in m.modalities and m.words & set(words)]
 
 
 def spread_over_halves(metric_: Metric, evidence: Evidence) -> float | None:

@@ -137,6 +137,12 @@ def _one_of(seed: int, shift: float = 0.0) -> torch.Tensor:
     return drawn(seed, 300) + shift
 
 
+def _by_class() -> Evidence:
+    """Two classes that lie far apart; the model gives back the reference examples."""
+    x, y = torch.cat([X[:100], X[100:200] + 20]), torch.arange(200) // 100
+    return Evidence("image", x, x, x, gen_y=y, ref_y=y, train_y=y)
+
+
 def _cost(name: str) -> Evidence:
     return Evidence("image", cost={name: 3.0})
 
@@ -227,6 +233,11 @@ GOLDEN = [
     Golden("log_mel", _sounds, 12.177774, 1e-4, "torchaudio"),
     Golden("column_shapes", _table_evidence, np.mean([1 - 8 / 200, 1.0, 0.75]), 1e-9, "by hand"),
     Golden("pair_trends", _pairs_table, np.mean([1 - 0.5, 0.5, 0.5]), 1e-9, "by hand"),
+    Golden("tail_recall", _by_class, 1.0, 1e-12, "identity"),
+    Golden("tail_coverage", _by_class, 1.0, 1e-12, "identity"),
+    Golden("accuracy_synthetic", _by_class, 1.0, 1e-12, "classes that a plane parts"),
+    Golden("accuracy_real", _by_class, 1.0, 1e-12, "classes that a plane parts"),
+    Golden("accuracy_gain", _by_class, 0.0, 1e-12, "nothing to gain"),
     Golden("tstr", lambda: _predictable(1), 1.0, 1e-12, "a label that is a column"),
     Golden("tstr", lambda: _predictable(0), 0.5, 1e-12, "always the same answer"),
     Golden("tstr_ratio", lambda: _predictable(0), 0.5, 1e-12, "0.5 / 1"),
