@@ -359,7 +359,8 @@ def test_what_is_computed_is_asked_for_by_name_or_by_class():
     assert all(m.cost == "cheap" for m in chosen(None, "text"))
     assert [m.name for m in chosen(["mmd", "fd"], "image")] == ["fd", "mmd"]
     assert {m.name for m in chosen("slow", "text")} >= {"mauve", "self_bleu_4"}
-    every = [m.name for m in METRICS.values() if "image" in m.modalities]
+    assert [m.name for m in chosen(["tail_recall"], "image")] == ["tail_recall"]
+    every = [m.name for m in METRICS.values() if "image" in m.modalities and not m.by_class]
     assert [m.name for m in chosen("all", "image")] == every
     with pytest.raises(BadInput, match=r"unknown metric 'mauv'.*did you mean 'mauve'"):
         chosen(["mauv"], "image")
