@@ -9,7 +9,6 @@ from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.spec import Space
 from aigc.core.views import Grid
-from aigc.families.gan.directions import latent_weights, sefa
 from aigc.families.gan.module import GAN
 from aigc.families.gan.sampling import (
     Langevin,
@@ -135,17 +134,3 @@ def test_a_critic_of_packs_cannot_choose(gan: GAN):
     gan.pack = 2
     with pytest.raises(BadInput, match="packs"):
         gan.sample(4, sampler=Rejection())
-
-
-def test_directions_are_the_singular_vectors_of_what_acts_on_the_latent():
-    torch.manual_seed(0)
-    net = Linear(5, (6,), 2)
-    z = torch.randn(4, 5)
-    (weight,) = latent_weights(net, z, torch.zeros(4, dtype=torch.long))
-    assert torch.equal(weight, net.net.weight)
-    found = sefa([weight], 3)
-    assert torch.allclose(found @ found.T, torch.eye(3), atol=1e-5)
-    gains = (weight @ found.T).norm(dim=0)
-    assert torch.allclose(gains, torch.linalg.svdvals(weight)[:3], atol=1e-5)
-    diagonal = torch.diag(torch.tensor([1.0, 3.0, 2.0]))
-    assert sefa([diagonal, diagonal], 2).abs().argmax(1).tolist() == [1, 2]
