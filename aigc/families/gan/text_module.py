@@ -92,11 +92,11 @@ class TextGAN(GenerativeModule):
         x, y = self.view.encode(batch.ids), batch.y
         generator_opt, critic_opt = self.optimizers()
         loss = self.critic_loss(x, y)
-        self._step(critic_opt, self.critic, loss.value)
+        self._step(critic_opt, loss.value)
         self.logs = loss.logs
         with frozen(self.critic):
             loss = self.loss(x, y)
-            self._step(generator_opt, self.net, loss.value)
+            self._step(generator_opt, loss.value)
         self.logs = self.logs | loss.logs
         for scheduler in self.lr_schedulers():
             scheduler.step()
@@ -119,11 +119,15 @@ class TextGAN(GenerativeModule):
             group["lr"] *= self.critic_lr
         return both, [LambdaLR(optimizer, self.lr_at) for optimizer in both]
 
-    def _step(self, optimizer: Any, net: nn.Module, loss: Tensor) -> None:
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Here mixed precision has unscaled the gradients: bound their norm."""
+        if self.clip:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+
+    def _step(self, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.clip:
-            nn.utils.clip_grad_norm_(net.parameters(), self.clip)
         optimizer.step()
 
     @property
