@@ -63,7 +63,7 @@ def main(folder: str) -> None:
     print(f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for key in found[names[0]][0]:
         cells = [[r[key] for r in found[name]] for name in names]
-        shown = [f"{np.mean(c):.3f} ± {np.std(c, ddof=1):.3f}" for c in cells]
+        shown = [f"{np.mean(c):.2f} ± {np.std(c, ddof=min(1, len(c) - 1)):.2f}" for c in cells]
         print(f"| {key} | {' | '.join(shown)} |")
 
 
