@@ -38,13 +38,11 @@ def values(runs: list[RunDir]) -> Values:
     return out
 
 
-def table(found: Values) -> None:
+def table(found: Values, kinds: list[str]) -> None:
     """Markdown: mean and standard deviation over seeds."""
-    print(f"| metric | {' | '.join(NAMES.values())} |\n|---|{'---|' * len(NAMES)}")
+    print(f"| metric | {' | '.join(NAMES[k] for k in kinds)} |\n|---|{'---|' * len(kinds)}")
     for name, by in sorted(found.items()):
-        cells = [
-            f"{np.mean(by[k]):.3f} ± {np.std(by[k], ddof=1):.3f}" if by[k] else "" for k in NAMES
-        ]
+        cells = [f"{np.mean(by[k]):.2f} ± {np.std(by[k], ddof=1):.2f}" for k in kinds]
         print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -61,7 +59,7 @@ def main(folder: str, picture: str = "diffaugment.png") -> None:
     """Print the table; draw FD by seed, the critic's gap and samples."""
     runs = RunDir.below(folder)
     found, kinds = values(runs), [k for k in NAMES if any(kind(r) == k for r in runs)]
-    table(found)
+    table(found, kinds)
     fig, axes = plt.subplots(
         1, 3 + len(kinds), figsize=(3.1 * (3 + len(kinds)), 3.1), layout="constrained"
     )
