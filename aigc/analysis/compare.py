@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
+from aigc.analysis import significance
 from aigc.analysis.load import REFERENCES, Record
 from aigc.analysis.recipe import differences, recipe
 from aigc.core.errors import unknown
@@ -61,6 +62,7 @@ class Cell:
     protocol: str
     best: bool = False
     foreign: bool = False  # of another protocol than its column
+    values: tuple[float, ...] = ()  # of each seed
 
 
 @dataclass
@@ -121,6 +123,8 @@ class Table:
             out.append(
                 "Likelihoods marked ≤ are upper bounds; exact values and bounds are not ranked."
             )
+        out += significance.orders(self.models, self.columns)
+        out += significance.differences(self.models, self.columns)
         seeds = {c.seeds for line in self.models for c in line.cells.values()}
         if seeds == {1}:
             out.append(
@@ -159,6 +163,7 @@ def _table(dataset: str, modality: str, records: list[Record], metrics: list[str
     columns = [c for c in columns if any(c in line.cells for line in models)]
     for column in columns:
         _rank(models, column)
+    significance.agree(models, columns)
     return Table(dataset, modality, columns, models, references)
 
 
@@ -254,7 +259,9 @@ def _fill(line: Line, column: Column, rows: list[dict[str, Any]]) -> None:
     if column.axis == "cost" and not half:
         half = None  # a count that is the same for all seeds
     line.cells[column] = Cell(
-        mean, half, len(values), chosen[0]["kind"], protocol, foreign=protocol != column.protocol
+        *(mean, half, len(values), chosen[0]["kind"], protocol),
+        foreign=protocol != column.protocol,
+        values=tuple(values),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from aigc.analysis.compare import Table, interval, tables
 from aigc.analysis.export import latex, show_cell, write_csv
 from aigc.analysis.load import collect
+from aigc.analysis.significance import holm, welch
 from aigc.core.errors import BadInput
 from aigc.runs import NotARun, RunDir
 
@@ -173,3 +174,31 @@ def test_metrics_that_are_not_shown_appear_when_asked_for(tmp_path: Path):
     assert asked == [["fd"], ["fd", "c2st"], ["c2st"]]
     with pytest.raises(BadInput, match="unknown metric in these results 'mauve'"):
         tables(records, ["mauve"])
+
+
+def test_a_win_needs_two_extractors_that_agree(tmp_path: Path):
+    def table_of(study: str, **values: tuple[float, float]) -> Table:
+        for family, (a, b) in values.items():
+            rows = [row("fd", a), row("fd", b, extractor="rc@2")]
+            run(tmp_path / study, family, config(family, 0), rows)
+        return only(tables(collect([str(tmp_path / study)])))
+
+    table = table_of("s", vae=(1.0, 3.0), gan=(2.0, 2.0), diffusion=(3.0, 2.5))
+    assert not any(cell.best for line in table.models for cell in line.cells.values())
+    assert any("Kendall tau of -0.33" in note for note in table.notes)
+    table = table_of("t", vae=(1.0, 1.5), gan=(2.0, 2.0), diffusion=(3.0, 2.5))
+    best = {line.family for line in table.models if all(c.best for c in line.cells.values())}
+    assert best == {"vae"}
+
+
+def test_differences_are_tested_over_seeds_with_holms_correction(tmp_path: Path):
+    for seed in range(3):
+        for family, base in (("vae", 1.0), ("gan", 9.0), ("diffusion", 1.05)):
+            value = base + 0.1 * seed
+            run(tmp_path / "s", f"{family}{seed}", config(family, seed), [row("fd", value)])
+    (note,) = [n for n in only(tables(collect([str(tmp_path / "s")]))).notes if "Welch" in n]
+    assert "Of 3 differences" in note and "2 are significant" in note
+    assert "VAE below GAN (fd pca)" in note and "VAE below Diffusion" not in note
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    # Student's t by hand: means 1 and 2, variances 1 and 1, n = 3, df = 4
+    assert welch((0.0, 1.0, 2.0), (1.0, 2.0, 3.0)) == pytest.approx(0.2878641347266908)
