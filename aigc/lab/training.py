@@ -246,7 +246,7 @@ def quiet() -> None:
     """Lightning's hints that do not apply to our loaders, out of the way of the progress line."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in ("does not have many workers", "isinstance.treespec", "Checkpoint directory"):
+    for text in ("does not have many workers", "isinstance.treespec", "Checkpoint directory", "lr_scheduler.step"):
         warnings.filterwarnings("ignore", message=f".*{text}.*")
 
 

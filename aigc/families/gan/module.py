@@ -235,7 +235,10 @@ class GAN(GenerativeModule):
 
     def _step(self, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        # By hand, the backward pass lies in the step, and so under its autocast, which would
+        # round the gradients of gradients.
+        with torch.autocast(loss.device.type, enabled=False):
+            self.manual_backward(loss)
         optimizer.step()
 
     def _refuse(self) -> None:
