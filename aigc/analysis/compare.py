@@ -91,6 +91,12 @@ class Line:
         return f"{self.name} ({self.differs})" if self.differs else self.name
 
     @property
+    def alarms(self) -> list[str]:
+        """What the health of its trainings gave cause to say."""
+        told = [(record.config["seed"], record.dir.status.get("alarm")) for record in self.records]
+        return [f"seed {seed} {alarm}" for seed, alarm in told if alarm]
+
+    @property
     def detail(self) -> str:
         """The sampler with its settings, and what sets the line apart."""
         return "; ".join(filter(None, [self.sampler, self.differs]))
@@ -110,7 +116,7 @@ class Table:
     def notes(self) -> list[str]:
         """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few
         seeds."""
-        out = []
+        out = [f"{line.title}: {alarm}." for line in self.models for alarm in line.alarms]
         for column in self.columns:
             for line in self.models + self.references:
                 cell = line.cells.get(column)

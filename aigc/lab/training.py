@@ -20,9 +20,11 @@ from aigc.core.rng import seeds
 from aigc.data.augment import Augment
 from aigc.data.datamodule import DataModule
 from aigc.data.datasets import all_datasets
+from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
+from aigc.lab.health import Health
 from aigc.lab.run import Run, Samples, save_weights
 from aigc.lab.stage import first_stage, keep
 from aigc.lab.transfer import start_from, told
@@ -75,7 +77,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
             print(told(begun), file=sys.stderr)
     try:
         try:
-            trainer = make_trainer(config, run, model)
+            trainer = make_trainer(config, run, model, store)
         except (ValueError, MisconfigurationException) as error:
             if isinstance(error, BadInput):
                 raise
@@ -90,7 +92,9 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     return run
 
 
-def make_trainer(config: dict[str, Any], run: RunDir, model: GenerativeModule) -> L.Trainer:
+def make_trainer(
+    config: dict[str, Any], run: RunDir, model: GenerativeModule, store: Store
+) -> L.Trainer:
     """Lightning's trainer: one long epoch, validation at even intervals, our own log."""
     settings, budget = config["trainer"], config["budget"]
     batches = -(-budget["examples"] // budget["batch_size"])
@@ -98,6 +102,9 @@ def make_trainer(config: dict[str, Any], run: RunDir, model: GenerativeModule) -
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     callbacks = [Seeds(config["seed"]), Augment(build.augmentations(config)), log]
     callbacks += [Progress(log, title, budget["batch_size"], batches)]
+    if "nats" not in model.provides and settings["validations"]:
+        sampler = build.sampler(config["sampler"], config["model"]["name"])
+        callbacks.append(Health(store, run, sampler, batches, budget["batch_size"]))
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
     callbacks += checkpoints(settings, run, model)
@@ -129,14 +136,17 @@ def make_trainer(config: dict[str, Any], run: RunDir, model: GenerativeModule) -
 
 
 def checkpoints(settings: dict[str, Any], run: RunDir, model: GenerativeModule) -> list:
-    """The last state, and the weights of the best validation where the family has one."""
-    if settings["keep"] not in ("best", "last"):
-        raise unknown("trainer.keep", settings["keep"], ["best", "last"])
+    """The last state, and the weights of the best validation: by its loss where the family has one,
+    by the Frechet distance (`best_fd`) where it has none."""
+    if settings["keep"] not in (known := ("best", "best_fd", "last")):
+        raise unknown("trainer.keep", settings["keep"], known)
+    watched = "nats" not in model.provides
+    monitor = {"best": None if watched else "val/loss", "best_fd": "val/fd" if watched else None}
     common = {"dirpath": run / "checkpoints", "enable_version_counter": False}
     out = [ModelCheckpoint(filename="last", save_top_k=1, **common)]
-    if settings["keep"] == "best" and "nats" in model.provides and settings["validations"]:
+    if settings["validations"] and (name := monitor.get(settings["keep"])):
         # Whole checkpoints: in weights-only ones Lightning saves the raw weights, not the average.
-        out.append(ModelCheckpoint(filename="best", monitor="val/loss", **common))
+        out.append(ModelCheckpoint(filename="best", monitor=name, **common))
     return out
 
 
@@ -246,7 +256,12 @@ def quiet() -> None:
     """Lightning's hints that do not apply to our loaders, out of the way of the progress line."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in ("does not have many workers", "isinstance.treespec", "Checkpoint directory", "lr_scheduler.step"):
+    for text in (
+        "does not have many workers",
+        "isinstance.treespec",
+        "Checkpoint directory",
+        "lr_scheduler.step",
+    ):
         warnings.filterwarnings("ignore", message=f".*{text}.*")
 
 
