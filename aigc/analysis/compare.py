@@ -91,12 +91,6 @@ class Line:
         return f"{self.name} ({self.differs})" if self.differs else self.name
 
     @property
-    def alarms(self) -> list[str]:
-        """What the health of its trainings gave cause to say."""
-        told = [(record.config["seed"], record.dir.status.get("alarm")) for record in self.records]
-        return [f"seed {seed} {alarm}" for seed, alarm in told if alarm]
-
-    @property
     def detail(self) -> str:
         """The sampler with its settings, and what sets the line apart."""
         return "; ".join(filter(None, [self.sampler, self.differs]))
@@ -116,7 +110,8 @@ class Table:
     def notes(self) -> list[str]:
         """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few
         seeds."""
-        out = [f"{line.title}: {alarm}." for line in self.models for alarm in line.alarms]
+        alarms = [(line, r.alarm) for line in self.models for r in line.records if r.alarm]
+        out = [f"{line.title}: {alarm}." for line, alarm in alarms]
         for column in self.columns:
             for line in self.models + self.references:
                 cell = line.cells.get(column)

@@ -40,6 +40,12 @@ class Record:
         return [row for row in self.dir.rows("references.jsonl") if row.get("class") is None]
 
     @property
+    def alarm(self) -> str:
+        """What the health of its training gave cause to say, else nothing."""
+        told = self.dir.status.get("alarm")
+        return f"seed {self.config['seed']} {told}" if told else ""
+
+    @property
     def family(self) -> str:
         """`autoregressive`, `diffusion`, `vae`, `gan` or a family of the user's."""
         return self.config["model"]["name"]
