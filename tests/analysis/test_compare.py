@@ -202,3 +202,13 @@ def test_differences_are_tested_over_seeds_with_holms_correction(tmp_path: Path)
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     # Student's t by hand: means 1 and 2, variances 1 and 1, n = 3, df = 4
     assert welch((0.0, 1.0, 2.0), (1.0, 2.0, 3.0)) == pytest.approx(0.2878641347266908)
+
+
+def test_a_collapse_is_told(tmp_path: Path):
+    run(tmp_path, "a", config("gan", 0), [row("fd", 1.0)])
+    run(tmp_path, "b", config("gan", 1), [row("fd", 2.0)])
+    RunDir(tmp_path / "b").mark("done", alarm="collapsed at 400 examples: recall 0 %")
+    notes = only(tables(collect([str(tmp_path)]))).notes
+    assert [n for n in notes if "collapsed" in n] == [
+        "GAN: seed 1 collapsed at 400 examples: recall 0 %."
+    ]
