@@ -23,8 +23,9 @@ FAMILIES = (
     "vqvae",
     "gan",
     "text_gan",
+    "text_vae",
 )
-ON_TOKENS = ("autoregressive", "masked_diffusion", "uniform_diffusion", "text_gan")
+ON_TOKENS = ("autoregressive", "masked_diffusion", "uniform_diffusion", "text_gan", "text_vae")
 MODALITIES = ("text", "image", "audio", "tabular")
 CONF = conf_dir()
 

@@ -18,6 +18,7 @@ ORDER = (
     "vae",
     "gan",
     "text_gan",
+    "text_vae",
 )
 NAMES = {
     "autoregressive": "Autoregressive",
@@ -27,6 +28,7 @@ NAMES = {
     "vae": "VAE",
     "gan": "GAN",
     "text_gan": "Text GAN",
+    "text_vae": "Text VAE",
     "real": "Real data (floor)",
     "gaussian": "Gaussian fit",
     "marginals": "Marginals",

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from aigc.core.errors import BadInput
-from aigc.families.vae.objective import kl_by_dim, log_normal, reparameterize
+from aigc.families.vae.objective import (
+    Draws,
+    importance_bound,
+    kl_by_dim,
+    log_normal,
+    reparameterize,
+)
 from aigc.families.vae.priors import Encode, Standard
 
 
@@ -28,6 +34,52 @@ class Draw(NamedTuple):
     log_q: Tensor
     log_p: Tensor
     kl: Tensor
+
+
+Moments = tuple[Tensor, Tensor]  # mean and log variance `(B, L)`, as an encoder gives them
+
+
+def times(x: Tensor | None, k: int) -> Tensor | None:
+    """The batch `k` times, one after the other."""
+    return x if x is None or k == 1 else torch.cat([x] * k)
+
+
+def draw_many(
+    latents: "Flat | Ladder",
+    moments: Moments,
+    encode: Encode,
+    nats: Callable[[Tensor], Tensor],
+    k: int,
+    dims: int,
+) -> Draws:
+    """`k` latents of each example, decoded together: `nats(z)` takes `(k * B, L)`, the first
+    latent of each example first."""
+    law = latents.law(encode)
+    drawn = [latents.draw(*moments, torch.randn_like(moments[0]), law) for _ in range(k)]
+    z, log_q, log_p = (torch.stack([draw[i] for draw in drawn]) for i in range(3))
+    kl = torch.stack([draw.kl for draw in drawn]).mean(0) if k > 1 else drawn[0].kl
+    mean, log_var = moments if latents.gaussian else (None, None)
+
+    def prior() -> Tensor:
+        return law.sample(torch.rand_like(moments[0][:, 0]), torch.randn_like(moments[0]))
+
+    cost = nats(z.flatten(0, 1)).view(k, -1)
+    return Draws(z, cost, log_q, log_p, kl, mean, log_var, prior, dims)
+
+
+def bound_nats(
+    latents: "Flat | Ladder",
+    moments: Moments,
+    encode: Encode,
+    nats: Callable[[Tensor], Tensor],
+    k: int,
+) -> Tensor:
+    """`-log 1/K sum p(x, z_k) / q(z_k | x)`, `(B,)`, one latent of each example at a time."""
+    law, log_w = latents.law(encode), []
+    for _ in range(k):
+        z, log_q, log_p, _ = latents.draw(*moments, torch.randn_like(moments[0]), law)
+        log_w.append(log_p - nats(z) - log_q)
+    return -importance_bound(torch.stack(log_w))
 
 
 class Flat(nn.Module):

@@ -15,14 +15,16 @@ from aigc.core.spec import Batch, Spec
 from aigc.families.base import GenerativeModule, Loss
 from aigc.families.latents import Walk
 from aigc.families.likelihoods import LIKELIHOODS, default_likelihood
-from aigc.families.vae.latents import Draw, Flat, Ladder, Law, ladder_sizes
-from aigc.families.vae.objective import (
-    ELBO,
-    Draws,
-    active_units,
-    importance_bound,
-    split_posterior,
+from aigc.families.vae.latents import (
+    Flat,
+    Ladder,
+    Moments,
+    bound_nats,
+    draw_many,
+    ladder_sizes,
+    times,
 )
+from aigc.families.vae.objective import ELBO, health, split_posterior
 from aigc.families.vae.priors import Standard
 from aigc.families.vae.sampling import Bank, Sampler
 
@@ -92,13 +94,14 @@ class VAE(GenerativeModule):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Data of the view to the centres of their posteriors `(B, *latent_shape)`."""
-        return self._centre(*self.posterior(x, y)).unflatten(1, self.latent_shape)
+        moments = self.posterior(x, y)
+        return self._drawn(moments, torch.zeros_like(moments[0])).unflatten(1, self.latent_shape)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents `(B, *latent_shape)` to their most probable data, as the view gives them."""
         return self.law.mode(self.decoder(z, y))
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Moments:
         """What the encoder says of the latents, flat: mean and log variance `(B, L)`."""
         return split_posterior(self.encoder(x, y))
 
@@ -108,37 +111,25 @@ class VAE(GenerativeModule):
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """What `bound` makes of the batch, in nats a dimension, and the further terms."""
-        mean, log_var = self.posterior(x, y)
-        law, k = self.latents.law(self.posterior), self.bound.k
-        drawn = [self._draw(mean, log_var, law) for _ in range(k)]
-        z, log_q, log_p = (torch.stack([d[i] for d in drawn]) for i in range(3))
-        kl = drawn[0].kl if k == 1 else torch.stack([d.kl for d in drawn]).mean(0)
-        out = self.decoded(z.flatten(0, 1), y if y is None or k == 1 else torch.cat([y] * k))
-        nats = self.law.nats(torch.cat([x] * k) if k > 1 else x, out).view(k, -1)
-        moments = (mean, log_var) if self.latents.gaussian else (None, None)
-        draws = Draws(
-            z, nats, log_q, log_p, kl, *moments,
-            prior=lambda: self._prior_like(mean, law), dims=self.view.spec.dims,
-        )  # fmt: skip
+        moments, k, outs = self.posterior(x, y), self.bound.k, []
+
+        def nats(z: Tensor) -> Tensor:
+            outs.append(self.decoded(z, times(y, k)))
+            return self.law.nats(times(x, k), outs[-1])
+
+        draws = draw_many(self.latents, moments, self.posterior, nats, k, self.view.spec.dims)
         value, logs = self.bound(draws, self.beta, self.done if self.training else 1.0)
-        more, more_logs = self._further(x, out[: len(x)], y)
-        logs |= {
-            "loss": (value + more).detach(),
-            "reconstruction": nats.detach().mean() / draws.dims,
-            "kl": kl.detach().sum(1).mean() / draws.dims,
-            "active_units": active_units(mean.detach()),
-        }
+        more, more_logs = self._further(x, outs[0][: len(x)], y)
+        logs |= {"loss": (value + more).detach(), **health(draws, moments[0])}
         return Loss(value + more, logs | more_logs)
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
         """`-log 1/K sum p(x, z_k) / q(z_k | x)`, `(B,)`."""
-        mean, log_var = self.posterior(x, y)
-        law = self.latents.law(self.posterior)
-        log_weights = []
-        for _ in range(self.draws):
-            z, log_q, log_p, _ = self._draw(mean, log_var, law)
-            log_weights.append(log_p - self.law.nats(x, self.decoded(z, y)) - log_q)
-        return -importance_bound(torch.stack(log_weights))
+
+        def nats(z: Tensor) -> Tensor:
+            return self.law.nats(x, self.decoded(z, y))
+
+        return bound_nats(self.latents, self.posterior(x, y), self.posterior, nats, self.draws)
 
     def draw(self, n: int, y: Tensor | None, sampler: Sampler | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""
@@ -157,7 +148,7 @@ class VAE(GenerativeModule):
         y = None if y is None else y[: len(ids)]
         mean, log_var = self.posterior(self.view.encode(ids), y)
         if not self.latents.gaussian:
-            mean = self._draw(mean, log_var, self.latents.law(self.posterior)).z
+            mean = self._drawn((mean, log_var), torch.randn_like(mean))
             log_var = torch.full_like(mean, -14)
         self.bank_mean[: len(ids)], self.bank_log_var[: len(ids)] = mean, log_var
         self.bank_y[: len(ids)] = 0 if y is None or y.ndim > 1 else y
@@ -178,16 +169,8 @@ class VAE(GenerativeModule):
         """The decoder."""
         return self.decoder
 
-    def _draw(self, mean: Tensor, log_var: Tensor, law: Law) -> Draw:
-        return self.latents.draw(mean, log_var, torch.randn_like(mean), law)
-
-    def _centre(self, mean: Tensor, log_var: Tensor) -> Tensor:
-        law = self.latents.law(self.posterior)
-        return self.latents.draw(mean, log_var, torch.zeros_like(mean), law).z
-
-    @staticmethod
-    def _prior_like(mean: Tensor, law: Law) -> Tensor:
-        return law.sample(torch.rand_like(mean[:, 0]), torch.randn_like(mean))
+    def _drawn(self, moments: Moments, eps: Tensor) -> Tensor:
+        return self.latents.draw(*moments, eps, self.latents.law(self.posterior)).z
 
     def _further(self, x: Tensor, out: Tensor, y: Tensor | None) -> tuple[Tensor, dict]:
         """The perceptual and the adversarial term."""

@@ -111,6 +111,16 @@ class Draws:
         return self.mean, self.log_var
 
 
+def health(draws: Draws, mean: Tensor) -> dict[str, Tensor]:
+    """What is logged of every step, whatever is minimised: collapse is a KL that goes to zero, and
+    units that are no longer active."""
+    return {
+        "reconstruction": draws.nats.detach().mean() / draws.dims,
+        "kl": draws.kl.detach().sum(1).mean() / draws.dims,
+        "active_units": active_units(mean.detach()),
+    }
+
+
 @dataclass(frozen=True)
 class ELBO:
     """The evidence lower bound, weighed by `beta` (Higgins et al. 2017).
