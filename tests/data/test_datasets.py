@@ -222,3 +222,19 @@ def test_some_shapes_with_one_factor_as_label():
     for options, line in (({"label": "colour"}, "unknown factor"), ({"n": 0}, "n=0: 1 to 6144")):
         with pytest.raises(BadInput, match=line):
             load(**options)
+
+
+def test_binarised_digits_are_drawn_with_their_greys(monkeypatch):
+    from aigc.data.sets import image
+
+    grey = np.array([0, 64, 128, 255], np.uint8).reshape(1, 1, 2, 2)
+    parts = {"train": grey.repeat(60_000, 0), "test": grey.repeat(10_000, 0)}
+    monkeypatch.setattr(image, "mnist", lambda: Source(parts))
+    drawn = image.binarized_mnist().parts
+    assert {split: len(part) for split, part in drawn.items()} == {
+        "train": 50_000, "validation": 10_000, "test": 10_000
+    }  # fmt: skip
+    assert set(np.unique(drawn["train"])) == {0, 255}
+    assert drawn["train"].mean(0).ravel() == pytest.approx([0, 64, 128, 255], abs=3)
+    assert np.array_equal(drawn["test"], image.binarized_mnist().parts["test"])
+    assert not np.array_equal(drawn["test"], image.binarized_mnist(seed=1).parts["test"])
