@@ -236,7 +236,10 @@ def test_each_choice_learns(choice: str):
     assert not idle or choice in ("model/bound=wae", "model/posterior=planar")
     model.eval().draws = 2
     assert model.nats(x, y).shape == (16,)
-    assert {"kl", "reconstruction", "active_units"} <= set(model.loss(x, y).logs)
+    logs = model.loss(x, y).logs
+    assert {"kl", "reconstruction", "active_units"} <= set(logs)
+    if "levels" in choice:
+        assert sum(logs[f"kl_{i}"] for i in (1, 2, 3)).item() == pytest.approx(logs["kl"].item())
 
 
 def test_a_bound_that_needs_a_gaussian_says_so():

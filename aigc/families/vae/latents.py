@@ -156,6 +156,11 @@ class Ladder(nn.Module):
             zs.insert(0, z)
         return Draw(torch.cat(zs, 1), log_q, log_p, torch.stack(kls, 1))
 
+    def by_level(self, draws: Draws) -> dict[str, Tensor]:
+        """The KL of each level, the lowest first: the upper ones are the first to collapse."""
+        levels = draws.kl.detach().mean(0) / draws.dims
+        return {f"kl_{i}": kl for i, kl in enumerate(levels, 1)}
+
     def log_prob(self, z: Tensor) -> Tensor:
         """`z (B, L)` to `(B,)`."""
         zs = z.split(self.sizes, 1)

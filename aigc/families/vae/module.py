@@ -121,6 +121,8 @@ class VAE(GenerativeModule):
         value, logs = self.bound(draws, self.beta, self.done if self.training else 1.0)
         more, more_logs = self._further(x, outs[0][: len(x)], y)
         logs |= {"loss": (value + more).detach(), **health(draws, moments[0])}
+        if isinstance(self.latents, Ladder):
+            logs |= self.latents.by_level(draws)
         return Loss(value + more, logs | more_logs)
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
