@@ -45,10 +45,11 @@ def main(out: str, *pairs: str) -> None:
     colors = ["tab:orange" if "ours" in name else "tab:blue" for name in order]
     colors = ["lightgrey" if "anew" in name else color for name, color in zip(order, colors)]
     fig, ax = plt.subplots(figsize=(7, 0.4 * len(order) + 1), layout="constrained")
-    bars = ax.barh(order, [values[name] for name in order], color=colors)
-    ax.bar_label(bars, [f"{values[name]:.2f}" for name in order], padding=3, fontsize=8)
-    ax.axvline(88, color="black", linestyle=":", linewidth=1)
-    ax.set(xlim=(78, 91), xlabel="test negative log-likelihood (nats), lower is better")
+    ax.scatter([values[name] for name in order], order, c=colors)
+    for name in order:
+        ax.annotate(f"  {values[name]:.2f}", (values[name], name), va="center", fontsize=8)
+    ax.set(xlim=(80, 90), xlabel="test negative log-likelihood (nats), lower is better")
+    ax.grid(axis="x", alpha=0.3)
     fig.savefig(out, dpi=130)
 
 
