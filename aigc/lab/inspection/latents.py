@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from aigc.analysis import anatomy
+from aigc.families.latents import Walk
 from aigc.lab.inspection.look import Look, Part
 from aigc.lab.inspection.probes import logistic
 from aigc.lab.inspection.show import sheet
@@ -53,7 +54,7 @@ def code(look: Look) -> Part | None:
 def traversal(look: Look) -> Part | None:
     """Samples along single directions of the latent space."""
     run = look.run
-    if not look.has_posterior and not hasattr(run.model, "generator"):
+    if Walk not in run.model.samplers:
         return None
     along = directions(run.model)
     rows = min(ROWS, len(along))

@@ -51,7 +51,17 @@ def inspect(run: Run, config: dict[str, Any]) -> Path:
     if config["n"] < 20:
         raise BadInput(f"n={config['n']}: at least 20 examples")
     look = Look(run, config["n"], config["seed"])
-    parts = {name: part for name in wanted if (part := PARTS[name](look)) is not None}
+    parts = {}
+    for name in wanted:
+        try:
+            part = PARTS[name](look)
+        except BadInput as error:
+            if config["what"]:
+                raise
+            print(f"without {name}: {error}", file=sys.stderr)
+            continue
+        if part is not None:
+            parts[name] = part
     if not parts:
         raise BadInput(f"what={wanted}: nothing of that can be seen in a {run.model.name}")
     folder = run.dir / "inspect"
