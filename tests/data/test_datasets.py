@@ -1,5 +1,6 @@
 """Loaders give what their facts promise; broken files are named with the place of the damage."""
 
+import json
 import os
 import wave
 from pathlib import Path
@@ -238,3 +239,24 @@ def test_binarised_digits_are_drawn_with_their_greys(monkeypatch):
     assert drawn["train"].mean(0).ravel() == pytest.approx([0, 64, 128, 255], abs=3)
     assert np.array_equal(drawn["test"], image.binarized_mnist().parts["test"])
     assert not np.array_equal(drawn["test"], image.binarized_mnist(seed=1).parts["test"])
+
+
+def test_emoji_by_a_pattern_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "emoji"
+    folder.mkdir()
+    sheet = np.zeros((8, 24, 4), np.uint8)
+    names = ("red circle", "red square", "circle")
+    for i in range(3):
+        sheet[:, 8 * i : 8 * i + 8] = (80 * i, 0, 0, 255)
+    Image.fromarray(sheet).save(folder / "sheet64.png")
+    rows = [{"x": 8 * i, "y": 0, "size": 8, "caption": name} for i, name in enumerate(names)]
+    (folder / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("AIGC_DATA", str(tmp_path))
+    load = all_datasets()["emoji"].load
+    source = load(size=4, match="red .*")
+    assert source.captions["train"] == ["red circle", "red square"]
+    assert source.parts["train"][:, 0, 0, 0].tolist() == [0, 80]
+    assert len(load(size=4).parts["train"]) == 3
+    for pattern, line in (("blue .*", "no emoji has such a name"), ("(", "no regular expression")):
+        with pytest.raises(BadInput, match=line):
+            load(match=pattern)

@@ -1,9 +1,11 @@
 """Pictures with captions: what a text-to-image model learns from."""
 
 import json
+import re
 
 import numpy as np
 
+from aigc.core.errors import BadInput
 from aigc.data.datasets import Source, dataset, locate
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
@@ -40,12 +42,18 @@ def captioned_digits(n: int = 10_000, seed: int = 0) -> Source:
     places=("image/emoji/index.jsonl", "emoji/index.jsonl"),
     hint="put the sheet of pictures and its index of names there",
 )
-def emoji(size: int = 32) -> Source:
-    """3,786 emoji with their names as captions, on white (Google Noto Emoji)."""
+def emoji(size: int = 32, match: str | None = None) -> Source:
+    """3,786 emoji with their names as captions, on white (Google Noto Emoji).
+
+    `match` keeps those whose whole name fits a regular expression: `large .* (circle|square)`.
+    """
     from PIL import Image
 
     index = locate("emoji")
     rows = [json.loads(line) for line in index.read_text().splitlines()]
+    rows = [row for row in rows if match is None or fits(match, row["caption"])]
+    if not rows:
+        raise BadInput(f"dataset.match={match}: no emoji has such a name")
     sheet = Image.open(index.with_name("sheet64.png")).convert("RGBA")
     paper = Image.new("RGBA", sheet.size, "white")
     sheet = Image.alpha_composite(paper, sheet).convert("RGB")
@@ -53,6 +61,14 @@ def emoji(size: int = 32) -> Source:
     tiles = [np.asarray(sheet.crop(box).resize((size, size), Image.BOX)) for box in boxes]
     pictures = np.stack(tiles).transpose(0, 3, 1, 2)
     return Source({"train": pictures}, captions={"train": [r["caption"] for r in rows]})
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether a whole name fits a regular expression; BadInput for one that is none."""
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise BadInput(f"dataset.match={pattern}: no regular expression: {error}") from error
 
 
 def _compose(pictures: np.ndarray, y: np.ndarray, rng: np.random.RandomState) -> tuple:
