@@ -63,13 +63,13 @@ def profiles(
     return figure
 
 
-def kl_bars(kl: np.ndarray, active: np.ndarray, dims: Sequence[int]) -> Any:
-    """KL of each dimension in nats; those that are not active are grey."""
-    width = min(7.5, max(4.0, 0.28 * len(kl) + 1.2))
+def units(height: np.ndarray, active: np.ndarray, dims: Sequence[int], kind: str) -> Any:
+    """What each latent says; those that are not active are grey."""
+    width = min(7.5, max(4.0, 0.28 * len(height) + 1.2))
     figure, axis = plt.subplots(figsize=(width, 2.4), layout="constrained")
-    axis.bar(range(len(kl)), kl, color=[GREEN if a else GREY for a in active])
-    axis.set_xticks(range(len(kl)), [f"z{d}" for d in dims], rotation=90 if len(kl) > 16 else 0)
-    axis.set(ylabel="KL (nats)", title="KL by dimension; grey: not active")
+    axis.bar(range(len(dims)), height, color=[GREEN if a else GREY for a in active])
+    axis.set_xticks(range(len(dims)), [f"z{d}" for d in dims], rotation=90 * (len(dims) > 16))
+    axis.set(ylabel=kind, title=f"{kind.split()[0]} by dimension; grey: not active")
     axis.margins(x=0.01)
     return figure
 

@@ -62,7 +62,7 @@ def test_factors_are_scored_and_a_study_has_a_page(smoke, aigc):
     assert numbers["factors"].keys() >= {"mig", "sap", "dci_disentanglement"}
     code = numbers["code"]
     assert code["rate_nats"] == pytest.approx(sum(code["kl_nats"]), rel=1e-4)
-    assert code["active_units"] == sum(v > 0.01 for v in code["variance_of_mean"])
+    assert code["active_units"] == sum(v > 0.01 for v in code["variance_of_code"])
 
 
 def test_mistakes_are_one_line(smoke, aigc):

@@ -1,5 +1,7 @@
 """What lies in the latents of a VAE or a GAN."""
 
+from math import log
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from aigc.families.latents import Walk
 from aigc.lab.inspection.look import Look, Part
 from aigc.lab.inspection.probes import logistic
 from aigc.lab.inspection.show import sheet
-from aigc.lab.latents import directions, kl_by_dimension
+from aigc.lab.latents import directions
 from aigc.metrics.disentangle import disentanglement, entropies, mutual_information
 
 ACTIVE = 0.01  # Burda et al. 2016, section 5.2
@@ -18,37 +20,38 @@ ROWS, COUNT, SPAN = 10, 9, 3.0
 
 def code(look: Look) -> Part | None:
     """How much the latents say, and which of them say anything."""
-    if not look.has_posterior:
+    if not look.has_code:
         return None
-    mean, log_var = look.posterior
     model = look.run.model
 
-    def distortion(x: Tensor, y: Tensor | None) -> Tensor:
+    def cost(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         mean, log_var = model.posterior(x, y)
-        z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
-        return model.law.nats(x, model.law_of(z, y))
+        law = model.latents.law(model.posterior)
+        drawn = model.latents.draw(mean, log_var, torch.randn_like(mean), law)
+        return drawn.kl.sum(1), model.law.nats(x, model.decoded(drawn.z, y))
 
-    kl, variance = kl_by_dimension(mean, log_var), mean.var(0)
+    rate, distortion = (float(a.mean()) for a in look.over(cost, look.ids, look.y))
+    variance = look.code.var(0)
     active = variance > ACTIVE
-    rate, lost = float(kl.sum()), float(look.over(distortion, look.ids, look.y).mean())
-    dims = look.run.codec.space.dims
     numbers = {
         "rate_nats": rate,
-        "distortion_nats": lost,
-        "elbo_bits_per_dim": (rate + lost) / dims / float(np.log(2)),
+        "distortion_nats": distortion,
+        "elbo_bits_per_dim": (rate + distortion) / look.run.codec.space.dims / log(2),
         "active_units": int(active.sum()),
-        "latent_dims": len(kl),
+        "latent_dims": len(variance),
         "beta": look.run.config["model"].get("beta"),
-        "kl_nats": kl.tolist(),
-        "variance_of_mean": variance.tolist(),
+        "kl_nats": None if look.kl is None else look.kl.tolist(),
+        "variance_of_code": variance.tolist(),
     }
     note = (
         "Rate is KL(q(z|x) || p(z)), distortion -log p(x|z) with one z an example: their sum is "
-        f"the negative ELBO. A unit is active where the variance of E[z|x] exceeds {ACTIVE}."
+        "the negative ELBO. A unit is active where the variance over examples of the centre of "
+        f"its posterior exceeds {ACTIVE}."
     )
-    order = kl.argsort(descending=True)[:64]
-    shown = kl[order].numpy(), active[order].numpy(), order.tolist()
-    return Part("Rate and active units", note, numbers, {"kl": lambda: anatomy.kl_bars(*shown)})
+    order = look.order()[:64]
+    kind, height = ("variance", variance) if look.kl is None else ("KL (nats)", look.kl)
+    bars = height[order].numpy(), active[order].numpy(), order, kind
+    return Part("Rate and active units", note, numbers, {"units": lambda: anatomy.units(*bars)})
 
 
 def traversal(look: Look) -> Part | None:
@@ -60,9 +63,9 @@ def traversal(look: Look) -> Part | None:
     rows = min(ROWS, len(along))
     samples = run.sample(rows * COUNT, look.seed, edit="traverse", count=COUNT, span=SPAN)
     places = [f"{v:g}" for v in np.linspace(-SPAN, SPAN, COUNT)]
-    if look.has_posterior:
-        kl = kl_by_dimension(*look.posterior)
-        names = [f"z{i}  KL {kl[i]:.2f}" for i in along[:rows].argmax(1).tolist()]
+    if look.has_code:
+        dims = along[:rows].argmax(1).tolist()
+        names = [f"z{i}" + ("" if look.kl is None else f"  KL {look.kl[i]:.2f}") for i in dims]
         note = "One test example; each row moves one dimension from -3 to 3, in the order of KL."
     else:
         names = [f"direction {i}" for i in range(rows)]
@@ -77,15 +80,14 @@ def traversal(look: Look) -> Part | None:
 def factors(look: Look) -> Part | None:
     """MIG, SAP and DCI of the latents against known factors."""
     known = {k: v for k, v in look.targets("test").items() if k != "label"}
-    if not look.has_posterior or not known:
+    if not look.has_code or not known:
         return None
-    mean, log_var = look.posterior
     values = np.stack(list(known.values()), 1)
-    numbers = disentanglement(mean.double().numpy(), values, look.seed)
-    order = kl_by_dimension(mean, log_var).argsort(descending=True).tolist()
-    share = mutual_information(mean[:, order].numpy(), values) / entropies(values)
+    numbers = disentanglement(look.code.double().numpy(), values, look.seed)
+    order = look.order()
+    share = mutual_information(look.code[:, order].numpy(), values) / entropies(values)
     note = (
-        "Means of the posterior against the factors that the pictures were made from. "
+        "Centres of the posteriors against the factors that the pictures were made from. "
         "MIG: 20 bins of equal width; SAP: balanced accuracy of thresholds; DCI: random forests; "
         "all on the test split, fitted on one half of it and judged on the other."
     )
@@ -98,9 +100,9 @@ def factors(look: Look) -> Part | None:
 def attributes(look: Look) -> Part | None:
     """Directions of the latent space that stand for a label."""
     labels = look.targets("test").get("label")
-    if not look.has_posterior or labels is None:
+    if not look.has_code or labels is None:
         return None
-    z = look.posterior[0]
+    z = look.code
     names = look.run.store.meta["class_names"]
     half = len(z) // 2
     gaps, rows, numbers = [], [], {}

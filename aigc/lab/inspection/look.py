@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aigc.core.rng import seeds
 from aigc.lab.callbacks import reseed
+from aigc.lab.latents import kl_by_dimension
 from aigc.lab.run import Run
 
 BATCH = 256
@@ -74,13 +75,26 @@ class Look:
         out = [torch.cat([p.float().cpu() for p in column]) for column in zip(*parts)]
         return out[0] if len(out) == 1 else out
 
-    @cached_property
-    def posterior(self) -> tuple[Tensor, Tensor]:
-        """Mean and log variance `(N, L)` of the latents of the test examples."""
-        mean, log_var = self.over(self.run.model.posterior, self.ids, self.y)
-        return mean, log_var
-
     @property
-    def has_posterior(self) -> bool:
-        """Whether the model encodes to a Gaussian."""
-        return "latents" in self.run.model.provides and hasattr(self.run.model, "posterior")
+    def has_code(self) -> bool:
+        """Whether the model encodes examples to latents of its own."""
+        return "latents" in self.run.model.provides
+
+    @cached_property
+    def code(self) -> Tensor:
+        """Centres of the posteriors of the test examples, `(N, L)`."""
+        model = self.run.model
+        return self.over(lambda x, y: model.encode(x, y).flatten(1), self.ids, self.y)
+
+    @cached_property
+    def kl(self) -> Tensor | None:
+        """KL of each latent to the prior in nats, `(L,)`; None where it has no such parts."""
+        model = self.run.model
+        if not model.latents.known:
+            return None
+        return kl_by_dimension(*self.over(model.posterior, self.ids, self.y))
+
+    def order(self) -> list[int]:
+        """The latents by what they say: their KL, else their variance."""
+        by = self.code.var(0) if self.kl is None else self.kl
+        return by.argsort(descending=True).tolist()

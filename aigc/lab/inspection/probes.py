@@ -68,8 +68,8 @@ def components(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 def places(model: GenerativeModule) -> dict[str, Any] | None:
     """Where to read: functions `(x, y) -> (B, d)` by name, in the order of the data's way."""
-    if hasattr(model, "posterior"):
-        return {"latents": lambda x, y: model.posterior(x, y)[0]}
+    if "latents" in model.provides:
+        return {"latents": lambda x, y: model.encode(x, y).flatten(1)}
     if hasattr(model, "critic") and hasattr(model, "scores"):
         head = [m for m in model.critic.modules() if isinstance(m, nn.Linear)]
         return {"critic": lambda x, y: _last_input(head, model.scores, x, y)} if head else None
