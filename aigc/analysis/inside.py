@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from aigc.analysis import anatomy, figures
-from aigc.core.errors import BadInput
 from aigc.runs import RunDir, write_atomic
 
 SHORT = {
@@ -85,14 +84,15 @@ class _Study:
         self.figures = {"rate_distortion": lambda: anatomy.rate_distortion(points, dims)}
 
 
-def study_page(folder: Path, runs: list[RunDir]) -> Path:
-    """The page of several inspected runs with a rate and a distortion: their curve and a table."""
+def study_page(folder: Path, runs: list[RunDir]) -> Path | None:
+    """The page of inspected runs that have a rate and a distortion: their curve and a table.
+    None for fewer than two settings."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         if "rate_nats" in (numbers := numbers_of(run)):
             groups.setdefault(label(run), []).append(numbers)
     if len(groups) < 2:
-        raise BadInput(f"{folder}: a curve needs runs of at least two settings with a rate (VAEs)")
+        return None
     groups = dict(
         sorted(groups.items(), key=lambda item: -np.mean([r["rate_nats"] for r in item[1]]))
     )

@@ -57,7 +57,7 @@ def test_factors_are_scored_and_a_study_has_a_page(smoke, aigc):
     runs = [smoke(*words, f"model.beta={beta}") for beta in (1, 4)]
     code, out, err = aigc("inspect", f"run={runs[0].parent}", "n=60", "what=[code,factors]")
     assert code == 0, err
-    assert "2/2" in err and "beta 4" in Path(out.strip()).read_text()
+    assert "2/2" in err and "beta 4" in Path(out.split()[-1]).read_text()
     numbers = json.loads((runs[0] / "inspect" / "inspect.json").read_text())["parts"]
     assert numbers["factors"].keys() >= {"mig", "sap", "dci_disentanglement"}
     code = numbers["code"]

@@ -9,7 +9,7 @@ from aigc.analysis.inside import study_page, write_page
 from aigc.core.errors import BadInput, unknown
 from aigc.lab import build
 from aigc.lab.inspection import latents, probes, tokens
-from aigc.lab.inspection.look import Look
+from aigc.lab.inspection.look import Look, Part
 from aigc.lab.run import Run, load
 from aigc.runs import RunDir, write_atomic
 
@@ -25,7 +25,8 @@ PARTS = {
 
 
 def main(words: list[str]) -> None:
-    """Inspect the run of `run=DIR`, or every run of a study and then the study; print the page."""
+    """Inspect the run of `run=DIR`, or every run of a study and, where it has a curve of rate and
+    distortion, the study; print the page of each."""
     from aigc.lab.conf import compose
 
     if not any(word.startswith("run=") and word != "run=" for word in words):
@@ -39,8 +40,9 @@ def main(words: list[str]) -> None:
     runs = [run for run in runs if run.is_done]
     for i, run in enumerate(runs, 1):
         print(f"{i}/{len(runs)}  {run}", file=sys.stderr, flush=True)
-        inspect(load(run.path), config)
-    print(study_page(folder, runs))
+        print(inspect(load(run.path), config) / "index.html", flush=True)
+    if page := study_page(folder, runs):
+        print(page)
 
 
 def inspect(run: Run, config: dict[str, Any]) -> Path:
@@ -51,24 +53,29 @@ def inspect(run: Run, config: dict[str, Any]) -> Path:
     if config["n"] < 20:
         raise BadInput(f"n={config['n']}: at least 20 examples")
     look = Look(run, config["n"], config["seed"])
-    parts = {}
-    for name in wanted:
-        try:
-            part = PARTS[name](look)
-        except BadInput as error:
-            if config["what"]:
-                raise
-            print(f"without {name}: {error}", file=sys.stderr)
-            continue
-        if part is not None:
-            parts[name] = part
-    if not parts:
-        raise BadInput(f"what={wanted}: nothing of that can be seen in a {run.model.name}")
+    parts = seen(look, wanted, bool(config["what"]))
     folder = run.dir / "inspect"
     numbers = {"protocol": protocol(look), "parts": {k: p.numbers for k, p in parts.items()}}
     write_atomic(folder / "inspect.json", json.dumps(numbers, indent=1))
     write_page(folder, f"Inside {run.dir.path.name}", lead(look), list(parts.values()))
     return folder
+
+
+def seen(look: Look, wanted: list[str], strict: bool) -> dict[str, Part]:
+    """The parts that there are; one that cannot be made is an error where it was asked for, else a
+    line on stderr."""
+    parts = {}
+    for name in wanted:
+        try:
+            parts[name] = PARTS[name](look)
+        except BadInput as error:
+            if strict:
+                raise
+            print(f"without {name}: {error}", file=sys.stderr)
+    parts = {name: part for name, part in parts.items() if part is not None}
+    if not parts:
+        raise BadInput(f"what={wanted}: nothing of that can be seen in a {look.run.model.name}")
+    return parts
 
 
 def protocol(look: Look) -> dict[str, Any]:
