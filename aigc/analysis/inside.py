@@ -1,6 +1,8 @@
 """The page of `aigc inspect`: of a run from its parts, of a study from the numbers of its runs."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,21 @@ SHORT = {
 }
 
 
-def write_page(folder: Path, title: str, lead: str, parts: list[Any]) -> Path:
-    """`index.html` and a PNG a figure; a part has `title`, `note`, `numbers`, `figures` (functions
-    that draw), `html`, and may have a `table`."""
+@dataclass
+class Part:
+    """A section of the page: numbers, functions that draw a figure by file name, a table with its
+    head, and HTML."""
+
+    title: str
+    note: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    html: str = ""
+    table: list[list[str]] | None = None
+
+
+def write_page(folder: Path, title: str, lead: str, parts: list[Part]) -> Path:
+    """`index.html` and a PNG a figure."""
     from jinja2 import Environment, select_autoescape
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +58,7 @@ def write_page(folder: Path, title: str, lead: str, parts: list[Any]) -> Path:
                 "facts": _facts(part.numbers),
                 "pictures": pictures,
                 "html": part.html,
-                "table": getattr(part, "table", None),
+                "table": part.table,
             }
         )
     source = (resources.files("aigc.analysis") / "inspect.html").read_text(encoding="utf-8")
@@ -63,42 +77,46 @@ def numbers_of(run: RunDir) -> dict[str, Any]:
     return {k: v for part in parts.values() for k, v in part.items() if isinstance(v, int | float)}
 
 
-class _Study:
-    """The one part of a study's page."""
-
-    title, html = "Runs", ""
-    note = (
-        "Mean over seeds, with half the width of Student's 95 % interval where there are several."
-    )
-
-    def __init__(self, groups: dict[str, list[dict[str, Any]]], dims: int):
-        self.numbers: dict[str, Any] = {}
-        names = [n for n in SHORT if all(n in row for rows in groups.values() for row in rows)]
-        self.table = [["", "seeds", *(SHORT[n] for n in names)]]
-        for group, rows in groups.items():
-            cells = [mean_and_half([row[n] for row in rows]) for n in names]
-            self.table.append([group, len(rows), *map(shown, cells)])
-        points = {
-            g: [(r["rate_nats"], r["distortion_nats"]) for r in rows] for g, rows in groups.items()
-        }
-        self.figures = {"rate_distortion": lambda: anatomy.rate_distortion(points, dims)}
-
-
 def study_page(folder: Path, runs: list[RunDir]) -> Path | None:
     """The page of inspected runs that have a rate and a distortion: their curve and a table.
     None for fewer than two settings."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in runs:
-        if "rate_nats" in (numbers := numbers_of(run)):
-            groups.setdefault(label(run), []).append(numbers)
+    groups = grouped(runs)
     if len(groups) < 2:
         return None
-    groups = dict(
-        sorted(groups.items(), key=lambda item: -np.mean([r["rate_nats"] for r in item[1]]))
+    points = {
+        name: [(n["rate_nats"], n["distortion_nats"]) for n in map(numbers_of, group)]
+        for name, group in groups.items()
+    }
+    status, name = runs[0].status, runs[0].config["dataset"]["name"]
+    dims = int(np.prod(status["space"]["shape"]))
+    note = (
+        "Mean over seeds, with half the width of Student's 95 % interval where there are several."
     )
-    dims = int(np.prod(runs[0].status["space"]["shape"]))
-    lead = f"{sum(map(len, groups.values()))} runs of {runs[0].config['dataset']['name']}."
-    return write_page(folder / "inspect", f"Inside {folder.name}", lead, [_Study(groups, dims)])
+    draw = {"rate_distortion": lambda: anatomy.rate_distortion(points, dims)}
+    part = Part("Rate and distortion", note, figures=draw, table=table(groups))
+    lead = f"{sum(map(len, groups.values()))} runs on {name}."
+    return write_page(folder / "inspect", f"Inside {folder.name}", lead, [part])
+
+
+def grouped(runs: list[RunDir]) -> dict[str, list[RunDir]]:
+    """Runs with a rate by what they minimise, those of the highest mean rate first."""
+    groups: dict[str, list[RunDir]] = {}
+    for run in runs:
+        if "rate_nats" in numbers_of(run):
+            groups.setdefault(label(run), []).append(run)
+    rate = {g: np.mean([numbers_of(r)["rate_nats"] for r in runs]) for g, runs in groups.items()}
+    return dict(sorted(groups.items(), key=lambda item: -rate[item[0]]))
+
+
+def table(groups: dict[str, list[RunDir]]) -> list[list[str]]:
+    """A head and a row a group, of the numbers that all runs have."""
+    rows = {name: [numbers_of(run) for run in runs] for name, runs in groups.items()}
+    names = [n for n in SHORT if all(n in row for group in rows.values() for row in group)]
+    out = [["", "seeds", *(SHORT[n] for n in names)]]
+    for group, found in rows.items():
+        cells = [shown(mean_and_half([row[n] for row in found])) for n in names]
+        out.append([group, str(len(found)), *cells])
+    return out
 
 
 def label(run: RunDir) -> str:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from aigc.analysis import anatomy
+from aigc.analysis.inside import Part
 from aigc.families.latents import Walk
-from aigc.lab.inspection.look import Look, Part
+from aigc.lab.inspection.look import Look
 from aigc.lab.inspection.probes import logistic
 from aigc.lab.inspection.show import sheet
 from aigc.lab.latents import directions

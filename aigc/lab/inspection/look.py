@@ -1,7 +1,7 @@
 """What every part of an inspection looks at: a run, and the examples that are held against it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,17 +15,6 @@ from aigc.lab.latents import kl_by_dimension
 from aigc.lab.run import Run
 
 BATCH = 256
-
-
-@dataclass
-class Part:
-    """A section of the page: numbers for inspect.json, figures by file name, and HTML."""
-
-    title: str
-    note: str
-    numbers: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Callable[[], Any]] = field(default_factory=dict)
-    html: str = ""
 
 
 @dataclass

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from aigc.analysis import anatomy
+from aigc.analysis.inside import Part
 from aigc.families.base import GenerativeModule
-from aigc.lab.inspection.look import Look, Part
+from aigc.lab.inspection.look import Look
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 KEPT = 64  # principal components of the data that the baseline reads

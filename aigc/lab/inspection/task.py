@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aigc.analysis.inside import study_page, write_page
+from aigc.analysis.inside import Part, study_page, write_page
 from aigc.core.errors import BadInput, unknown
 from aigc.lab import build
 from aigc.lab.inspection import latents, probes, tokens
-from aigc.lab.inspection.look import Look, Part
+from aigc.lab.inspection.look import Look
 from aigc.lab.run import Run, load
 from aigc.runs import RunDir, write_atomic
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from aigc.analysis import anatomy
+from aigc.analysis.inside import Part
 from aigc.core.views import Tokens
 from aigc.families.autoregressive.objective import mask_logits
-from aigc.lab.inspection.look import Look, Part
+from aigc.lab.inspection.look import Look
 from aigc.modalities.base import Codec
 
 SHOWN = 6  # examples on the page
