@@ -7,7 +7,7 @@
 """
 
 __version__ = "0.1.0"
-__all__ = ["compare", "evaluate", "load", "train"]
+__all__ = ["compare", "evaluate", "inspect", "load", "train"]
 
 
 def __getattr__(name: str):

@@ -1,5 +1,6 @@
 """The tasks of the command line for Python and notebooks; settings are the same words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ def evaluate(run: Run, *words: str) -> list[dict[str, Any]]:
     """Judge a run, as `aigc evaluate`; all rows of its results."""
     both = [f"run={run.dir}", *run_words(run.config, list(words)), *words]
     return evaluation.evaluate(run, compose("evaluate", both)).rows()
+
+
+def inspect(run: Run, *words: str) -> dict[str, Any]:
+    """Look inside a run, as `aigc inspect`; the numbers by part."""
+    from aigc.lab.inspection import task
+
+    folder = task.inspect(run, compose("inspect", [f"run={run.dir}", *words]))
+    return json.loads((folder / "inspect.json").read_text())["parts"]
 
 
 def compare(*runs: Run | str | Path, out: str | Path | None = None) -> Path:

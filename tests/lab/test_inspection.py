@@ -125,6 +125,7 @@ def test_surprisal_is_the_likelihood(smoke):
     with torch.no_grad():
         nats = run.model.nats(x, look.y).mean()
     bits = surprisal(look).numbers["bits_per_token"]
+    assert package.inspect(run, "n=40", "what=[surprisal]")["surprisal"]["bits_per_token"] == bits
     assert bits * x.shape[1] * np.log(2) == pytest.approx(float(nats), rel=1e-4)
 
 
