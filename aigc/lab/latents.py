@@ -1,11 +1,13 @@
 """What a finished run's latents are, whatever the family that has some."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aigc.core.errors import BadInput
 from aigc.families.base import GenerativeModule
-from aigc.families.gan.directions import latent_weights, sefa
 
 
 def kl_by_dimension(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -16,12 +18,37 @@ def kl_by_dimension(mean: Tensor, log_var: Tensor) -> Tensor:
 
 def directions(model: GenerativeModule) -> Tensor:
     """Directions `(D, L)` worth a look, the first one first: a VAE's axes by their KL over
-    training examples, a GAN's by `sefa`; BadInput where there is none."""
+    training examples, a GAN's by `sefa`."""
     if "latents" in model.provides:
         kl = kl_by_dimension(model.bank.mean, model.bank.log_var)
         return torch.eye(len(kl), device=kl.device)[kl.argsort(descending=True)]
-    weights = latent_weights(model.generator, torch.zeros(2, model.latent, device=model.device))
-    if not weights:
-        name = type(model.generator).__name__
-        raise BadInput(f"{name} has no linear layer that reads its latent: no direction to follow")
-    return sefa(weights, model.latent)
+    return sefa(model.generator, torch.zeros(2, model.latent, device=model.device))
+
+
+def sefa(generator: nn.Module, z: Tensor) -> Tensor:
+    """Eigenvectors of `A^T A`, largest first, for the layers `A` that read the latent: the
+    directions `(L, L)` that move them most (Shen & Zhou 2021, eq. 4)."""
+    with linear_readers(generator, z) as readers, torch.no_grad():
+        generator(z)
+    if not readers:
+        raise BadInput(f"{type(generator).__name__} has no linear layer that reads its latent")
+    weight = torch.cat([layer.weight.double().cpu() for layer in readers])
+    return torch.linalg.eigh(weight.T @ weight)[1].flip(1).T.float().to(z.device)
+
+
+@contextmanager
+def linear_readers(net: nn.Module, z: Tensor) -> Iterator[list[nn.Linear]]:
+    """Collects the linear layers that are given `z` itself while the net runs."""
+    found: list[nn.Linear] = []
+
+    def note(layer: nn.Linear, inputs: tuple) -> None:
+        if inputs[0] is z:
+            found.append(layer)
+
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

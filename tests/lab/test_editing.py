@@ -14,7 +14,7 @@ from aigc.core.views import Bits, Grid, Table
 from aigc.lab.conf import compose
 from aigc.lab.editing import float_mask, kept
 from aigc.lab.evaluation import timed_samples
-from aigc.lab.latents import directions
+from aigc.lab.latents import directions, sefa
 from aigc.lab.validate import validate
 
 FAST = ["budget.examples=64", "trainer.preview=0", "sampler.steps=4"]
@@ -119,6 +119,20 @@ def test_a_traversal_goes_along_the_dimensions_in_order_of_their_kl(smoke):
         run.sample(6, edit="traverse", dims=[16])
     with pytest.raises(BadInput, match="edit 'inpaint' does not work on a vae"):
         run.sample(6, edit="inpaint")
+
+
+def test_sefa_finds_the_direction_that_moves_a_layer_most():
+    class Generator(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inp, self.other = torch.nn.Linear(3, 4), torch.nn.Linear(4, 3)
+            self.inp.weight.data = torch.tensor([[0, 2.0, 0], [0, 0, 0], [5, 0, 0], [0, 0, 1]])
+
+        def forward(self, z):
+            return self.other(self.inp(z))
+
+    found = sefa(Generator(), torch.zeros(2, 3)).abs()
+    assert torch.allclose(found, torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
 
 
 def test_a_strength_of_almost_nothing_returns_the_example(smoke):
