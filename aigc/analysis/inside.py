@@ -137,9 +137,9 @@ def mean_and_half(values: list[float]) -> tuple[float, float | None]:
 
 
 def shown(cell: tuple[float, float | None]) -> str:
-    """`0.312 ± 0.021`."""
+    """`0.312 ± 0.021`, `5.49 ± 0.87`, `86.8 ± 5.5`."""
     mean, half = cell
-    digits = 3 if abs(mean) < 10 else 1
+    digits = 3 if abs(mean) < 1 else 2 if abs(mean) < 10 else 1
     return f"{mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 
 

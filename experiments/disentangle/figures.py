@@ -14,12 +14,15 @@ from aigc.analysis.inside import grouped, table
 from aigc.runs import RunDir
 
 
-def pictures(groups: dict[str, list[RunDir]], kind: str, path: Path) -> None:
-    """One picture of each setting's first seed, side by side."""
-    fig, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups), 5.2), layout="constrained")
-    for ax, (name, runs) in zip(axes, groups.items()):
+def pictures(groups: dict[str, list[RunDir]], kind: str, path: Path, across: int = 2) -> None:
+    """One picture of each setting's first seed."""
+    down = -(-len(groups) // across)
+    high, wide, _ = imread(next(iter(groups.values()))[0] / "inspect" / f"{kind}.png").shape
+    size = (4.6 * across, (4.6 * high / wide + 0.3) * down)
+    fig, axes = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
+    for ax, (name, runs) in zip(axes.flat, groups.items()):
         ax.imshow(imread(runs[0] / "inspect" / f"{kind}.png"))
-        ax.set_title(name)
+        ax.set_title(name, fontsize=9)
         ax.axis("off")
     fig.savefig(path, dpi=110)
 
