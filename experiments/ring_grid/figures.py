@@ -42,7 +42,7 @@ def count(points: np.ndarray, data: str) -> tuple[int, float]:
 
 
 def mean(values: list[float]) -> tuple[float, float]:
-    """The mean and half of its 95 % t interval."""
+    """The mean and half of its 95 % t interval, which one seed has not."""
     n = len(values)
     half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5 if n > 1 else np.nan
     return float(np.mean(values)), float(half)
@@ -57,25 +57,29 @@ def main(study: str, picture: str = "modes.png") -> None:
             points = pd.read_csv(run / "samples" / "preview" / "samples.csv").to_numpy()
             found[data, name].append(count(points, data))
             first.setdefault((data, name), points)
-    names = [name for name in METHODS if any((data, name) in found for data in LAWS)]
-    fig, axes = plt.subplots(2, len(names) + 2, figsize=(2.1 * len(names) + 5, 4.6))
+    names = [name for name in METHODS if any((data, name) in first for data in LAWS)]
+    width = 2 * len(names) + 4.6
+    fig, axes = plt.subplots(2, len(names) + 2, figsize=(width, 4.4), layout="constrained")
     for row, data in zip(axes, LAWS):
-        stats = [[mean(list(v)) for v in zip(*found[data, name])] for name in names]
-        for name, both in zip(names, stats):
-            cells = " | ".join(f"{m:.3g} ± {h:.2g}" for m, h in both)
+        have = [name for name in names if (data, name) in first]
+        stats = [[mean(list(v)) for v in zip(*found[data, name])] for name in have]
+        for name, both in zip(have, stats):
+            cells = " | ".join(f"{m:.3g} ± {h:.2g}" if h == h else f"{m:.3g}" for m, h in both)
             print(f"| {data} | {name} | {cells} | {len(found[data, name])} |")
         for axis, name in zip(row, names):
+            if name not in have:
+                axis.axis("off")
+                continue
             axis.scatter(*first[data, name].T, s=1, color="#CC79A7", linewidths=0)
             axis.scatter(*LAWS[data][0].T, s=14, facecolors="none", edgecolors="#24292f", lw=0.6)
             axis.set(xticks=[], yticks=[], aspect="equal", title=name if data == "ring" else "")
         row[0].set_ylabel(data)
         for i, title in enumerate((f"modes of {len(LAWS[data][0])}", "share of good samples")):
             values, halves = zip(*[both[i] for both in stats])
-            row[len(names) + i].barh(names, values, xerr=halves, color="#CC79A7", capsize=2)
+            row[len(names) + i].barh(have, values, xerr=halves, color="#CC79A7", capsize=2)
             row[len(names) + i].set_title(title, fontsize=10)
             row[len(names) + i].invert_yaxis()
         row[-1].set_yticks([])
-    fig.tight_layout()
     fig.savefig(picture, dpi=130)
 
 
