@@ -138,7 +138,7 @@ def test_spectra_know_no_sign_and_measure_loudness_in_logs():
     x = data(4, 1, 2048, seed=1)
     assert spectral_distance(x, x) == 0
     assert spectral_distance(x, -x) == pytest.approx(0, abs=1e-6)
-    assert spectral_distance(x, 2 * x) == pytest.approx(log(2), abs=0.01)
+    assert spectral_distance(x, 2 * x) == pytest.approx(log(2), abs=0.03)
 
 
 def test_usage_of_known_codes():
