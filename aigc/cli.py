@@ -3,6 +3,7 @@
 Nothing heavy is imported before the task needs it, so help and mistakes answer at once.
 """
 
+import errno
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
   aigc inspect run=DIR                  look inside a run, or those of a study
   aigc export RUN DIR                   a folder that transformers or diffusers loads
+  aigc runs [clean] [DIR]               runs with state, cost and disk; clean: what no result needs
+  aigc verify DIR...                    says what is damaged in runs
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
   aigc doctor                           versions, devices, optional parts, data found
@@ -58,6 +61,9 @@ def main() -> None:
     except FloatingPointError as error:  # a run that diverged: nobody's mistake, and not done
         print(f"aigc: {error}", file=sys.stderr)
         sys.exit(1)
+    except MemoryError as error:  # of a device or of the host, with advice
+        print(f"aigc: {error}", file=sys.stderr)
+        sys.exit(errno.ENOMEM)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -270,15 +276,6 @@ def passed_on(name: str, module: str) -> Callable[[list[str]], None]:
     return start
 
 
-def doctor(words: list[str]) -> None:
-    """`aigc doctor`."""
-    if words:
-        raise BadInput(f"doctor takes no words, not '{words[0]}'")
-    from aigc.lab.doctor import main as examine
-
-    examine(words)
-
-
 TASKS: dict[str, Callable[[list[str]], None]] = {
     "train": hydra_task("train"),
     "sample": hydra_task("sample"),
@@ -288,7 +285,9 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "inspect": passed_on("inspect", "aigc.lab.inspection.task"),
     "demo": passed_on("demo", "aigc.lab.demo"),
     "list": passed_on("list", "aigc.lab.listing"),
-    "doctor": doctor,
+    "runs": passed_on("runs", "aigc.lab.keeping"),
+    "verify": passed_on("verify", "aigc.lab.verify"),
+    "doctor": passed_on("doctor", "aigc.lab.doctor"),
 }
 
 if __name__ == "__main__":

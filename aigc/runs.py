@@ -2,7 +2,7 @@
 
     runs/<study>/<signature>/
         config.yaml  env.json  status.json  log.csv  codec/  checkpoints/
-        samples/  results.jsonl  references.jsonl
+        events.jsonl  samples/  results.jsonl  references.jsonl
 
 Reading and writing it needs neither torch nor Hydra.
 """
@@ -11,19 +11,23 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 # What may differ between two commands of one and the same run.
-FREE = {"study", "logger", "sampler", "plugins", "hydra"}
-FREE_TRAINER = {"workers", "where", "log_points", "preview"}
+FREE = {"study", "logger", "sampler", "plugins", "hydra", "resume"}
+FREE_TRAINER = {"workers", "where", "log_points", "preview", "save_every"}
 LATER = ("imbalance", "limit")  # settings of any data set that older runs do not have
+SECRET = re.compile(
+    r"((?:^|[._\s])(?:api_?key|token|secret|passw(?:or)?d|credentials?))(=\S+)?", re.I
+)
 KEY = ("metric", "extractor", "sampler", "nfe", "seed", "protocol")  # what makes a row that row
 
 
@@ -112,12 +116,27 @@ class RunDir:
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
         try:
-            config = yaml.safe_load((self / "config.yaml").read_text())
+            text = (self / "config.yaml").read_text()
+            config = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise NotARun(f"{self / 'config.yaml'} cannot be read: {error}") from error
         if not isinstance(config, dict):
             raise NotARun(f"{self / 'config.yaml'} is not the configuration of a run")
+        if "${" in text:  # a run writes values; this could read our environment
+            raise NotARun(f"{self / 'config.yaml'} holds an interpolation, which no run writes")
         return config
+
+    @property
+    def state(self) -> str:
+        """new, running, failed or done; stale where nothing trains a run that says it does."""
+        state = self.status["state"]
+        if state != "running":
+            return state
+        try:
+            with self.held():
+                return "stale"
+        except NotARun:
+            return "running"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -146,8 +165,23 @@ class RunDir:
             shutil.rmtree(self.path)
         (self / "checkpoints").mkdir(parents=True)
         self.mark("running")
-        write_atomic(self / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-        write_atomic(self / "env.json", json.dumps(env, indent=1))
+        write_atomic(self / "config.yaml", yaml.safe_dump(redacted(config), sort_keys=False))
+        write_atomic(self / "env.json", json.dumps(redacted(env), indent=1))
+
+    def go_on(self) -> None:
+        """Take up an unfinished attempt where it is."""
+        if (self / "results.jsonl").exists():
+            raise NotARun(f"{self} holds results and no readable status.json: move it away first")
+        kept = {k: v for k, v in self.status.items() if not k.startswith(("failed", "reason"))}
+        status = {**kept, "state": "running", "running_at": time.time()}
+        write_atomic(self / "status.json", json.dumps(status, indent=1))
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Note what happened to the run in `events.jsonl`; a note that cannot be written ends no
+        run."""
+        row = {"at": round(time.time(), 3), "event": event, **facts}
+        with suppress(OSError), (self / "events.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
     def mark(self, state: str, **facts: Any) -> None:
         """Set the state, keeping facts of earlier states."""
@@ -170,6 +204,20 @@ class RunDir:
         table = {_key(row): row for row in [*self.rows(name), *rows]}
         text = "".join(json.dumps(row) + "\n" for row in table.values())
         write_atomic(self / name, text)
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """`value` without what is written under a name like api_key, token or password, be it a setting
+    or a word of a command."""
+    if isinstance(value, dict):
+        return {k: redacted(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [redacted(v, name) for v in value]
+    if isinstance(value, str) and (found := SECRET.search(name)) and found.end() == len(name):
+        return "[redacted]"
+    if isinstance(value, str) and name == "command":
+        return SECRET.sub(lambda m: m[1] + "=[redacted]" if m[2] else m[0], value)
+    return value
 
 
 def shown_folder(sampler: str, seed: int) -> str:

@@ -95,3 +95,19 @@ def test_a_run_to_start_from_counts_by_its_name():
     old |= {"trainer": {}, "budget": {}}
     names = {signature({**old, "init": p}) for p in ("a/vae-s0-1", "b/c/vae-s0-1/", "vae-s0-2")}
     assert len(names) == 2 and signature(old) not in names
+
+
+def test_a_secret_reaches_no_file(tmp_path: Path):
+    run = RunDir(tmp_path / "s" / "a")
+    config = {
+        "logger": {"wandb": {"api_key": "hunter2", "project": "p"}},
+        "net": {"token_denoiser": {"_target_": "kept"}},
+        "more": [{"hf_token": "hunter2"}, {"password": "hunter2", "tokens": "kept"}],
+    }
+    command = (
+        "aigc train net/token_denoiser=kept +logger.wandb.api_key=hunter2 x.token=hunter2 seed=1"
+    )
+    run.start(config, {"command": command, "versions": {"tokenizers": "1"}})
+    written = "".join(f.read_text() for f in run.path.rglob("*") if f.is_file())
+    assert "hunter2" not in written and written.count("kept") == 3 and "seed=1" in written
+    assert run.config["logger"]["wandb"] == {"api_key": "[redacted]", "project": "p"}

@@ -20,25 +20,36 @@ from aigc.core.rng import seeds
 from aigc.core.spec import Batch
 from aigc.data.store import Store
 
+STALL = 300  # seconds after which a worker that gives no batch is an error
 RESIDENT_BYTES = 4 * 2**30  # keep ids on the device up to this size
 BALANCES = ("balanced", "square_root")
 
 
 class Indices:
-    """Index batches of one rank: shuffled passes over `n` examples, or one pass in order."""
+    """Index batches of one rank: shuffled passes over `n` examples, or one pass in order.
+
+    `done` batches are left out at the beginning; the length counts them.
+    """
 
     def __init__(
-        self, n: int, batch: int, total: int, seed: int | None, rank: int = 0, world: int = 1
+        self,
+        n: int,
+        batch: int,
+        total: int,
+        seed: int | None,
+        rank: int = 0,
+        world: int = 1,
+        done: int = 0,
     ):
         self.n, self.batch, self.total, self.seed = n, batch, total, seed
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.done = rank, world, done
         self._permutation = lru_cache(maxsize=2)(self._shuffle)
 
     def __len__(self) -> int:
         return ceil(self.total / self.batch)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for start in range(0, self.total, self.batch):
+        for start in range(self.done * self.batch, self.total, self.batch):
             stop = (
                 start + self.batch if self.seed is not None else min(start + self.batch, self.total)
             )
@@ -149,10 +160,25 @@ class DataModule(L.LightningDataModule):
         super().__init__()
         self.store, self.batch_size, self.examples, self.seed = store, batch_size, examples, seed
         self.where, self.workers, self.balance = where, workers, balance
+        self.done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches that are done, and over how many processes each was split."""
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"done": done, "world": self.trainer.world_size}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin where a checkpoint was written; BadInput on another number of processes."""
+        if state["world"] != self.trainer.world_size:
+            raise BadInput(
+                f"the unfinished run is split over {state['world']} processes, this one over "
+                f"{self.trainer.world_size}: use as many, or begin afresh by resume=never"
+            )
+        self.done = state["done"]
 
     def train_dataloader(self) -> Resident | DataLoader:
         """The stream, `ceil(examples / batch_size)` batches long."""
-        return self._loader("train", self.batch_size, self.examples, self.seed)
+        return self._loader("train", self.batch_size, self.examples, self.seed, self.done)
 
     def val_dataloader(self) -> Resident | DataLoader:
         """The validation split in order."""
@@ -163,7 +189,7 @@ class DataModule(L.LightningDataModule):
         """Resident batches are there already."""
         return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in batch))
 
-    def _loader(self, split: str, batch: int, total: int, seed: int | None):
+    def _loader(self, split: str, batch: int, total: int, seed: int | None, done: int = 0):
         rank, world, device = 0, 1, "cpu"
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
@@ -171,11 +197,11 @@ class DataModule(L.LightningDataModule):
         if batch % world and seed is not None:
             raise BadInput(f"batch_size={batch} does not divide over {world} devices")
         ids, labels = self.store.ids(split), self.store.labels(split)
-        indices = Indices(len(ids), batch, total, seed, rank, world)
+        indices = Indices(len(ids), batch, total, seed, rank, world, done)
         if self.balance and seed is not None:
             if labels is None or labels.ndim > 1:
                 raise BadInput(f"balance={self.balance}: these data have no classes")
-            indices = Balanced(labels, self.balance, batch, total, seed, rank, world)
+            indices = Balanced(labels, self.balance, batch, total, seed, rank, world, done)
         fits = ids.nbytes <= RESIDENT_BYTES
         if self.where == "device" or (self.where == "auto" and fits):
             return Resident(ids, labels, indices, device)
@@ -186,6 +212,7 @@ class DataModule(L.LightningDataModule):
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=False,
+            timeout=STALL if self.workers else 0,
         )
 
 

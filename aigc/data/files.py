@@ -53,7 +53,24 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
         raise BadInput(
             f"{path} holds {'no samples' if not len(wave) else 'samples that are not finite'}"
         )
+    if (missing := _cut_short(path)) > 0:
+        raise BadInput(f"{path} is cut short: {missing} bytes of sound are missing")
     return wave.mean(1), rate
+
+
+def _cut_short(path: Path) -> int:
+    """How many bytes a wav file lacks of what its header promises; decoders return what is
+    there."""
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF" or file.seek(8) != 8 or file.read(4) != b"WAVE":
+            return 0
+        size = path.stat().st_size
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                return 0 if length == 2**32 - 1 else length - (size - file.tell())  # a stream
+            file.seek(length + length % 2, 1)
+    return 0
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -72,6 +89,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path)
     if not len(frame):
         raise BadInput(f"{path} has a header and no rows")
+    endless = np.isinf(frame.select_dtypes("number")).any(axis=1)
+    if endless.any():
+        raise BadInput(f"{path}: row {int(endless.argmax()) + 1} holds a number that is not finite")
     return frame
 
 
@@ -94,7 +114,7 @@ def read_picture(path: Path, size: int | None) -> np.ndarray:
                 box = (left, top, left + side, top + side)
                 image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
             pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise BadInput(f"{path} cannot be read as a picture: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 

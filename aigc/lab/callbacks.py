@@ -1,8 +1,8 @@
 """What happens around a training step: seeds, the average, the log, the progress line."""
 
-import csv
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,16 @@ class EMA(WeightAveraging):
     their start: `min(decay, (1 + n) / (10 + n))` after `n` updates."""
 
     def __init__(self, decay: float):
-        self.decay = decay
+        self.decay, self._swapped = decay, False
         super().__init__(use_buffers=False, multi_avg_fn=self._average)
+
+    def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
+        if self._swapped:  # a validation was cut short
+            self._swap_models(module)
+
+    def _swap_models(self, module: Any) -> None:
+        super()._swap_models(module)
+        self._swapped = not self._swapped
 
     @torch.no_grad()
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
@@ -54,7 +62,8 @@ class Log(L.Callback):
     """Means of what the family logs, by examples seen, to `log.csv` and to every logger.
 
     Columns are `examples, seconds, name, value`; seconds leave validation out. Values are summed
-    on the device and read `points` times in a run, so a step never waits for one.
+    on the device and read `points` times in a run, so a step never waits for one. A run that goes
+    on continues the file at its checkpoint. Rows that a full disk refuses are written later.
     """
 
     def __init__(self, path: Path, batch_size: int, batches: int, points: int):
@@ -62,12 +71,33 @@ class Log(L.Callback):
         self.every = max(1, batches // points)
         self.seconds, self.examples, self.latest = 0.0, 0, {}
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._count, self._clock = 0, time.perf_counter()
+        self._size, self.unwritten = 0, "examples,seconds,name,value\n"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the file ends, and what is not in it yet."""
+        return {
+            "seconds": self.seconds + time.perf_counter() - self._clock,
+            "examples": self.examples,
+            "latest": self.latest,
+            "sums": self._sums,
+            "count": self._count,
+            "size": self._size,
+            "unwritten": self.unwritten,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the rows that the checkpoint knows."""
+        self.seconds, self.examples = state["seconds"], state["examples"]
+        self.latest, self._sums, self._count = state["latest"], state["sums"], state["count"]
+        self._size, self.unwritten = state["size"], state["unwritten"]
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        self._sums = {k: v.to(module.device) for k, v in self._sums.items()}
         self._clock = time.perf_counter()
         if trainer.is_global_zero:
-            self.path.write_text("examples,seconds,name,value\n")
+            self._cut()
+            self._append("")
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         for name, value in module.logs.items():
@@ -93,13 +123,28 @@ class Log(L.Callback):
         self.latest |= values
         if not trainer.is_global_zero:
             return
-        with self.path.open("a", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerows(
-                (self.examples, f"{self.seconds:.3f}", k, f"{v:.6g}") for k, v in values.items()
-            )
+        at = f"{self.examples},{self.seconds:.3f}"
+        self._append("".join(f"{at},{k},{v:.6g}\n" for k, v in values.items()))
         for logger in trainer.loggers:
             logger.log_metrics(values, step=self.examples)
+
+    def _append(self, rows: str) -> None:
+        self.unwritten += rows
+        try:
+            with self.path.open("a", newline="") as file:
+                file.write(self.unwritten)
+                file.flush()
+                self._size, self.unwritten = self._size + len(self.unwritten.encode()), ""
+        except OSError:
+            with suppress(OSError):
+                self._cut()
+
+    def _cut(self) -> None:
+        """End the file where the log knows it to end: no half of a row, none beyond a
+        checkpoint."""
+        with self.path.open("a") as file:
+            self._size = min(self._size, file.tell())
+            file.truncate(self._size)
 
 
 class Progress(L.Callback):
@@ -108,7 +153,7 @@ class Progress(L.Callback):
 
     def __init__(self, log: Log, title: str, batch_size: int, batches: int):
         self.log_, self.title, self.batch_size, self.batches = log, title, batch_size, batches
-        self._bar, self._due = None, 0.0
+        self._bar, self._due, self._from = None, 0.0, None
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         self._start = time.perf_counter()
@@ -117,6 +162,7 @@ class Progress(L.Callback):
             self._bar = _bar(self.title, self.batches * self.batch_size)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        self._from = index if self._from is None else self._from
         if not self._on or (time.perf_counter() < self._due and index + 1 < self.batches):
             return
         done, now = (index + 1) * self.batch_size, time.perf_counter()
@@ -124,7 +170,7 @@ class Progress(L.Callback):
             self._due = now + 0.2
             self._bar.update(self._bar.task_ids[0], completed=done, losses=self._losses())
         elif (index + 1) * 10 // self.batches > index * 10 // self.batches:
-            speed = done / (now - self._start)
+            speed = (done - self._from * self.batch_size) / (now - self._start)
             left = (self.batches - index - 1) * self.batch_size / speed
             total = self.batches * self.batch_size
             line = f"{self.title}  {done:,}/{total:,}  {speed:,.0f} examples/s  {left:.0f} s left"

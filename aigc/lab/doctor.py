@@ -22,6 +22,8 @@ OPTIONAL = {
 
 def main(words: list[str]) -> None:
     """Print the report; a broken core dependency is an error."""
+    if words:
+        raise BadInput(f"doctor takes no words, not '{words[0]}'")
     broken = []
     print(f"python        {platform.python_version()} on {platform.platform()}")
     for name in CORE:

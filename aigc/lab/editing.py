@@ -103,7 +103,7 @@ def examples(run: "Run", source: str | Tensor, n: int) -> tuple[Tensor, Tensor |
         return run.store.examples(source, n)
     if not Path(source).is_file():
         raise BadInput(f"edit.source={source}: train, validation, test or an ids.npz")
-    file = np.load(source)
+    file = np.load(source, allow_pickle=False)
     y = torch.from_numpy(file["y"][:n].astype("int64")) if "y" in file else None
     return torch.from_numpy(file["ids"][:n].astype("int64")), y
 

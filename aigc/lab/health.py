@@ -57,6 +57,14 @@ class Health(L.Callback):
         self.store, self.run, self.sampler = store, run, sampler
         self.batches, self.batch_size, self.alarm = batches, batch_size, ""
 
+    def state_dict(self) -> dict[str, str]:
+        """The alarm."""
+        return {"alarm": self.alarm}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Take the alarm over."""
+        self.alarm = state["alarm"]
+
     def on_fit_start(self, trainer: L.Trainer, module: Any) -> None:
         """Fix the extractor and what real data reach."""
         held, seen = (self.store.examples(split, EXAMPLES) for split in ("validation", "train"))

@@ -38,6 +38,7 @@ class Trainer:
     workers: int = 2
     log_points: int = 200
     preview: int = 64
+    save_every: Any = "5m"
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Train:
     balance: str | None = None
     init: str | None = None
     init_freeze: list[str] | None = None
+    resume: str = "auto"
     plugins: list[str] = field(default_factory=list)
 
 

@@ -3,16 +3,18 @@
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import warnings
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aigc.core.errors import BadInput, unknown
@@ -24,12 +26,18 @@ from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
+from aigc.lab.checkpoint import AtomicIO, rehearse
+from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
+from aigc.lab.loggers import loggers
+from aigc.lab.resume import begin, ended, losses, starting_point
 from aigc.lab.run import Run, Samples, save_weights
 from aigc.lab.stage import first_stage, keep
+from aigc.lab.states import Checkpoints
 from aigc.lab.transfer import start_from, told
 from aigc.lab.validate import validate
-from aigc.runs import RunDir
+from aigc.lab.verify import digest
+from aigc.runs import RunDir, signature
 
 
 def train(config: dict[str, Any]) -> RunDir:
@@ -49,7 +57,7 @@ def train(config: dict[str, Any]) -> RunDir:
 
 
 def fit(config: dict[str, Any], run: RunDir) -> RunDir:
-    """Train the run in its folder, from the beginning."""
+    """Train the run in its folder, from the beginning or from where it was left."""
     quiet()
     store = build.store(config)
     stage = first_stage(config, store)
@@ -68,27 +76,35 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         config["balance"],
     )
     if main_process():
-        run.start(config, environment())
-        store.codec.save(run / "codec")
-        if stage:
-            keep(stage.dir, run / "view")
-        if begun:
-            run.mark("running", init=begun)
-            print(told(begun), file=sys.stderr)
+        checkpoint = begin(config, run, environment())
+    else:
+        checkpoint, _ = starting_point(run, config["resume"])
+    trainer = None
     try:
+        if main_process():
+            rehearse(run / "checkpoints", sum(p.numel() for p in model.parameters()))
+            store.codec.save(run / "codec")
+            if stage:
+                shutil.rmtree(run / "view", ignore_errors=True)
+                keep(stage.dir, run / "view")
+            if begun:
+                run.mark("running", init=begun)
+                print(told(begun), file=sys.stderr)
         try:
             trainer = make_trainer(config, run, model, store)
         except (ValueError, MisconfigurationException) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"trainer or strategy: {str(error).splitlines()[0]}") from error
-        trainer.fit(model, data)
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         if trainer.is_global_zero:
             finish(config, run, model, data, trainer)
     except BaseException as error:
         if main_process():
             run.mark("failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
-        raise
+        if (end := ended(error, trainer)) is error:
+            raise
+        raise end from error
     return run
 
 
@@ -101,15 +117,21 @@ def make_trainer(
     log = Log(run / "log.csv", budget["batch_size"], batches, settings["log_points"])
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     callbacks = [Seeds(config["seed"]), Augment(build.augmentations(config)), log]
-    callbacks += [Progress(log, title, budget["batch_size"], batches)]
+    callbacks += [Progress(log, title, budget["batch_size"], batches), Spikes(run, log)]
+    clip = config["model"]["clip"] if model.automatic_optimization else None
+    scaled = settings["precision"] == "16-mixed"  # its scaler skips steps by itself
+    if not scaled:
+        callbacks.append(Guard(run, clip))
     if "nats" not in model.provides and settings["validations"]:
         sampler = build.sampler(config["sampler"], config["model"]["name"])
         callbacks.append(Health(store, run, sampler, batches, budget["batch_size"]))
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
-    callbacks += checkpoints(settings, run, model)
+    callbacks.append(checkpoints(config, run, model, store))
     if settings["patience"] is not None:
-        callbacks.append(EarlyStopping("val/loss", patience=settings["patience"]))
+        callbacks.append(
+            EarlyStopping("val/loss", patience=settings["patience"], check_on_train_epoch_end=False)
+        )
     if settings["compile"]:
         for child in model.children():
             child.compile()
@@ -124,9 +146,11 @@ def make_trainer(
         max_epochs=1,
         val_check_interval=max(1, batches // max(settings["validations"], 1)),
         limit_val_batches=None if settings["validations"] else 0,
-        gradient_clip_val=config["model"]["clip"] if model.automatic_optimization else None,
+        gradient_clip_val=clip if scaled else None,
         callbacks=callbacks,
         logger=loggers(config, run),
+        plugins=[AtomicIO()],
+        enable_checkpointing=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
@@ -135,19 +159,19 @@ def make_trainer(
     )
 
 
-def checkpoints(settings: dict[str, Any], run: RunDir, model: GenerativeModule) -> list:
-    """The last state, and the weights of the best validation: by its loss where the family has one,
-    by the Frechet distance (`best_fd`) where it has none."""
+def checkpoints(
+    config: dict[str, Any], run: RunDir, model: GenerativeModule, store: Store
+) -> Checkpoints:
+    """States to go on from, and the weights of the best validation: by its loss where the family
+    has one, by the Frechet distance (`best_fd`) where it has none."""
+    settings, size = config["trainer"], config["budget"]["batch_size"]
     if settings["keep"] not in (known := ("best", "best_fd", "last")):
         raise unknown("trainer.keep", settings["keep"], known)
     watched = "nats" not in model.provides
     monitor = {"best": None if watched else "val/loss", "best_fd": "val/fd" if watched else None}
-    common = {"dirpath": run / "checkpoints", "enable_version_counter": False}
-    out = [ModelCheckpoint(filename="last", save_top_k=1, **common)]
-    if settings["validations"] and (name := monitor.get(settings["keep"])):
-        # Whole checkpoints: in weights-only ones Lightning saves the raw weights, not the average.
-        out.append(ModelCheckpoint(filename="best", monitor=name, **common))
-    return out
+    best = monitor.get(settings["keep"]) if settings["validations"] else None
+    facts = {"signature": signature(config), "data": store.meta["hash"]}
+    return Checkpoints(run, size, settings["save_every"], best, facts)
 
 
 def strategy(name: str, model: GenerativeModule) -> Any:
@@ -163,13 +187,8 @@ def strategy(name: str, model: GenerativeModule) -> Any:
     return DDPStrategy(
         process_group_backend="gloo" if name == "ddp_cpu" else None,
         find_unused_parameters=not model.automatic_optimization,
+        timeout=timedelta(seconds=float(os.environ.get("AIGC_DDP_TIMEOUT", 600))),
     )
-
-
-def loggers(config: dict[str, Any], run: RunDir) -> list | bool:
-    """The loggers chosen beside the run's own log."""
-    chosen = [node for node in config["logger"].values() if node]
-    return [build.make({**node, "save_dir": str(run.path)}, "logger") for node in chosen] or False
 
 
 def finish(
@@ -180,17 +199,16 @@ def finish(
     trainer: L.Trainer,
 ) -> None:
     """Keep the chosen weights, show the model some data, render a preview, mark the run done."""
-    best = run / "checkpoints" / "best.ckpt"
-    if best.exists():
-        state = torch.load(best, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["state_dict"])
+    used = {type(c): c for c in trainer.callbacks}
+    if best := used[Checkpoints].best_file:
+        model.load_state_dict(AtomicIO().load_checkpoint(best, "cpu")["state_dict"])
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise FloatingPointError("the weights are not finite: the run has diverged, lower the rate")
     model.eval()
     seen, y = data.store.examples("train", 4096)
     model.observe(seen.to(model.device), None if y is None else y.to(model.device))
     save_weights(model, run / "checkpoints")
-    log = next(c for c in trainer.callbacks if isinstance(c, Log))
+    log = used[Log]
     space = data.store.space
     facts = {
         "space": asdict(space),
@@ -202,10 +220,12 @@ def finish(
         "nets": build.blueprints(config, model),
         "given": "caption" if space.caption else "class" if space.classes else "",
         "device": str(trainer.strategy.root_device),
+        "weights": digest(run / "checkpoints" / "model.safetensors"),
     }
     run.mark("running", **facts)
     preview(config, run, data, trainer)
-    run.mark("done")
+    run.mark("done", **losses(used[Log], used.get(Guard), trainer.loggers))
+    used[Checkpoints].clear()
 
 
 def preview(config: dict[str, Any], run: RunDir, data: DataModule, trainer: L.Trainer) -> None:
@@ -217,33 +237,8 @@ def preview(config: dict[str, Any], run: RunDir, data: DataModule, trainer: L.Tr
     real = Samples(*data.store.examples("test", n), data.store.codec)
     real.save(run / "samples" / "real")
     for logger in trainer.loggers:
-        log_media(logger, sorted((run / "samples" / "preview").iterdir()))
+        logger.log_media(sorted((run / "samples" / "preview").iterdir()))
         logger.finalize("success")
-
-
-def log_media(logger: Any, files: list[Path]) -> None:
-    """Rendered samples to a logger that can show them."""
-    from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-
-    pictures = [str(f) for f in files if f.suffix == ".png"]
-    sounds = [str(f) for f in files if f.suffix == ".wav"]
-    texts = [f.read_text() for f in files if f.suffix in (".txt", ".csv")]
-    if isinstance(logger, WandbLogger):
-        if pictures:
-            logger.log_image("samples", pictures)
-        if sounds:
-            logger.log_audio("sounds", sounds)
-        if texts:
-            logger.log_text("text", columns=["samples"], data=[[t] for t in texts])
-    elif isinstance(logger, TensorBoardLogger):
-        import numpy as np
-        from PIL import Image
-
-        for picture in pictures:
-            pixels = np.atleast_3d(np.asarray(Image.open(picture)))
-            logger.experiment.add_image("samples", pixels, dataformats="HWC")
-        for text in texts:
-            logger.experiment.add_text("samples", f"```\n{text}\n```")
 
 
 def main_process() -> bool:
@@ -259,7 +254,7 @@ def quiet() -> None:
     for text in (
         "does not have many workers",
         "isinstance.treespec",
-        "Checkpoint directory",
+        "is not resumable",
         "lr_scheduler.step",
     ):
         warnings.filterwarnings("ignore", message=f".*{text}.*")

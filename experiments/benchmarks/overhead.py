@@ -119,7 +119,7 @@ def our_loop(words: list[str], steps: int) -> float:
     config, store, model = configured([*words, "trainer.validations=1"], steps)
     run = RunDir.of(config)
     run.start(config, {})
-    trainer = make_trainer(config, run, model)
+    trainer = make_trainer(config, run, model, store)
     clock = Clock(steps)
     trainer.callbacks.append(clock)
     data = DataModule(store, config["budget"]["batch_size"], config["budget"]["examples"])

@@ -58,7 +58,9 @@ class MaskedSampler(TokenSampler):
         if self.given is None:
             return None
         try:
-            return torch.from_numpy(np.load(self.given)["ids"][:1].astype("int64"))
+            return torch.from_numpy(
+                np.load(self.given, allow_pickle=False)["ids"][:1].astype("int64")
+            )
         except (OSError, LookupError, ValueError, BadZipFile) as error:
             raise BadInput(f"sampler.given={self.given}: an .npz file with ids: {error}") from error
 

@@ -1,0 +1,131 @@
+"""What keeps a run from going on in a state that is worth nothing, and says so."""
+
+import math
+import statistics
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from aigc.lab.callbacks import Log
+from aigc.runs import RunDir
+
+ADVICE = (
+    "out of memory: a smaller budget.batch_size, a narrower network, trainer.precision=bf16-mixed, "
+    "or trainer.where=workers"
+)
+
+
+class OutOfMemory(MemoryError):
+    """A step did not fit; what was saved is good, and the message says what to change."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is memory that ran out, on a device or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+class Guard(L.Callback):
+    """Clips gradients, and skips a step whose gradients are not finite; `limit` of them in a row
+    end the run with FloatingPointError.
+
+    A fused optimizer skips on the device by itself, and the count is read only every `every`
+    steps; others wait for the norm, which is at hand on a CPU.
+    """
+
+    def __init__(self, run: RunDir, clip: float | None = None, limit: int = 10, every: int = 50):
+        self.run, self.clip, self.limit, self.every = run, clip, limit, every
+        self.skipped = 0
+        self._row: dict[int, int] = {}  # steps skipped in a row, by optimizer
+        self._flags: dict[int, list[Tensor]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts."""
+        return {"skipped": self.skipped, "row": self._row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the counts over."""
+        self.skipped, self._row = state["skipped"], state["row"]
+
+    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
+            return
+        norm = get_total_norm(gradients)
+        which = trainer.optimizers.index(optimizer) if len(trainer.optimizers) > 1 else 0
+        if all(group.get("fused") for group in optimizer.param_groups):
+            optimizer.found_inf = (~torch.isfinite(norm)).float()
+            flags = self._flags.setdefault(which, [])
+            flags.append(optimizer.found_inf)
+            if len(flags) >= self.every:
+                self._read(trainer, which)
+        elif not math.isfinite(norm):
+            for p in parameters:
+                p.grad = None
+            self._count(trainer, which, True)
+        else:
+            self._count(trainer, which, False)
+        if self.clip:
+            clip_grads_with_norm_(parameters, self.clip, norm)
+
+    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
+        for which in self._flags:
+            self._read(trainer, which)
+
+    def _read(self, trainer: L.Trainer, which: int) -> None:
+        for flag in torch.stack(self._flags.pop(which, [])).tolist():
+            self._count(trainer, which, bool(flag))
+
+    def _count(self, trainer: L.Trainer, which: int, bad: bool) -> None:
+        row = self._row[which] = self._row.get(which, 0) + 1 if bad else 0
+        self.skipped += bad
+        if bad and trainer.is_global_zero:
+            batch = trainer.fit_loop.epoch_loop.batch_idx
+            self.run.event("skipped", batch=batch, optimizer=which, in_a_row=row)
+        if row >= self.limit:
+            raise FloatingPointError(
+                f"{row} steps in a row had gradients that are not finite: the run has diverged, "
+                "lower the rate"
+            )
+
+
+class Spikes(L.Callback):
+    """Notes training losses that stand out from the `window` logged before: more than `limit`
+    standard deviations above their mean."""
+
+    def __init__(self, run: RunDir, log: Log, window: int = 32, limit: float = 8.0):
+        self.run, self.log_, self.window, self.limit = run, log, window, limit
+        self._seen: dict[str, list[float]] = {}
+        self._at = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The window."""
+        return {"seen": self._seen, "at": self._at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the window over."""
+        self._seen, self._at = state["seen"], state["at"]
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        if self.log_.examples == self._at:
+            return
+        self._at = self.log_.examples
+        for name, value in self.log_.latest.items():
+            if name.startswith("train/"):
+                self._judge(trainer, name, value)
+
+    def _judge(self, trainer: L.Trainer, name: str, value: float) -> None:
+        before = self._seen.setdefault(name, [])
+        if len(before) == self.window:
+            mean, spread = statistics.fmean(before), statistics.pstdev(before)
+            z = (value - mean) / spread if spread else 0.0
+            if not z <= self.limit and trainer.is_global_zero:
+                self.run.event("spike", examples=self._at, name=name, value=value, z=round(z, 1))
+        if math.isfinite(value):
+            self._seen[name] = [*before, value][-self.window :]

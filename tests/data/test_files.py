@@ -1,0 +1,96 @@
+"""Files that are damaged, hostile or empty: one line that names the file, and the place in it."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aigc.core.errors import BadInput
+from aigc.data.files import read_csv, read_picture, read_sound, read_text
+
+
+def png(width: int, height: int) -> bytes:
+    """A small file that claims to be a large grey picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8_000, 12_000, 40_000])
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, side: int):
+    file = tmp_path / "bomb.png"
+    file.write_bytes(png(side, side))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(BadInput, match=r"bomb\.png"):
+            read_picture(file, 8)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+def test_a_picture_that_is_cut_short_is_named(tmp_path: Path, kind: str, share: float):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, kind)
+    file = tmp_path / f"cut.{kind.lower()}"
+    file.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
+    with pytest.raises(BadInput, match=r"cut\..* cannot be read as a picture"):
+        read_picture(file, None)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "PCM_24"])
+def test_a_sound_that_is_cut_short_is_named(tmp_path: Path, subtype: str):
+    import soundfile
+
+    file = tmp_path / "cut.wav"
+    soundfile.write(file, np.linspace(-1, 1, 16000), 8000, subtype)
+    assert len(read_sound(file)[0]) == 16000
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match=r"cut\.wav is cut short: \d+ bytes"):
+        read_sound(file)
+    header = whole.index(b"data") + 8
+    for size in (0, 20, header):
+        file.write_bytes(whole[:size])
+        with pytest.raises(BadInput, match=r"cut\.wav"):
+            read_sound(file)
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("a,b\n1,2\n3\n", r"t\.csv:3: 1 fields"),
+        ("a,b\n1,2\n3,4,5\n", r"t\.csv:3: 3 fields"),
+        ("a,b\n1,2\n3,inf\n", r"t\.csv: row 2 holds a number that is not finite"),
+        ("a,b\n", "a header and no rows"),
+        ("", "is empty"),
+    ],
+)
+def test_a_table_that_is_no_table_is_named(tmp_path: Path, text: str, match: str):
+    file = tmp_path / "t.csv"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=match):
+        read_csv(file)
+
+
+def test_gaps_in_a_table_are_data(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n1,\n,x\n")
+    assert read_csv(tmp_path / "t.csv").isna().sum().sum() == 2
+
+
+def test_bytes_that_are_no_text_are_named_by_line(tmp_path: Path):
+    (tmp_path / "t.txt").write_bytes(b"one\ntwo\nthr\xffee\n")
+    with pytest.raises(BadInput, match=r"t\.txt:3: not UTF-8"):
+        read_text(tmp_path / "t.txt")

@@ -1,0 +1,113 @@
+"""Listing, cleaning and verifying runs, from their folders alone."""
+
+import json
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aigc.core.errors import BadInput
+from aigc.lab import keeping, verify
+from aigc.runs import NotARun, RunDir, signature
+
+CONFIG = {
+    "model": {"name": "vae"}, "dataset": {"name": "digits"}, "seed": 0, "study": "s",
+    "trainer": {}, "budget": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run that is done, as training leaves it."""
+    run = RunDir(tmp_path / "runs" / "s" / signature(CONFIG))
+    run.start(CONFIG, {})
+    weights(run / "checkpoints" / "model.safetensors")
+    digest = verify.digest(run / "checkpoints" / "model.safetensors")
+    run.mark("done", weights=digest, examples=320, train_seconds=1.5)
+    run.add_rows([{"metric": "fd", "value": 1.0, "protocol": "p", "seed": 0}])
+    return run
+
+
+def weights(file: Path) -> None:
+    index = {"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
+    head = json.dumps(index).encode()
+    file.write_bytes(struct.pack("<Q", len(head)) + head + bytes(16))
+
+
+def state(file: Path) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data", bytes(1000))
+    return file
+
+
+def test_a_run_says_its_state_cost_and_size(run: RunDir, capsys):
+    keeping.main([str(run.path.parents[1])])
+    out = capsys.readouterr().out
+    assert out.startswith("done") and "320" in out and "1 rows" in out and str(run) in out
+    run.mark("running")
+    assert run.state == "stale"
+    with run.held():
+        assert RunDir(run.path).state == "running"
+
+
+def test_cleaning_keeps_what_results_and_resuming_need(run: RunDir):
+    root = run.path.parents[1]
+    spare = state(run / "checkpoints" / "last-000000000032.ckpt")
+    lost, going, live = (RunDir(run.path.parent / name) for name in ("lost", "going", "live"))
+    for other in (lost, going, live):
+        other.start({}, {})
+    lost.mark("failed", reason="x")
+    going.mark("failed", reason="x")
+    kept = state(going / "checkpoints" / "last-000000000032.ckpt")
+    with live.held():
+        keeping.main(["clean", str(root)])
+    assert not spare.exists() and not lost.path.exists()
+    assert kept.exists() and live.path.exists()
+    assert (run / "checkpoints" / "model.safetensors").exists() and run.rows()
+
+
+def test_a_sound_run_is_verified(run: RunDir, capsys):
+    verify.main([str(run)])
+    assert "sound" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="folders of runs"):
+        verify.main([str(run.path / "nowhere")])
+
+
+@pytest.mark.parametrize(
+    "hurt, said",
+    [
+        (lambda r: (r / "config.yaml").write_text("a: ["), "config.yaml"),
+        (lambda r: (r / "config.yaml").write_text("a: 1"), "config.yaml"),
+        (lambda r: (r / "checkpoints/model.safetensors").unlink(), "is missing"),
+        (lambda r: (r / "checkpoints/model.safetensors").write_bytes(b"x"), "not the file"),
+        (lambda r: (r / "checkpoints/last-032.ckpt").write_bytes(b"x"), "last-032.ckpt is damaged"),
+        (
+            lambda r: (r / "results.jsonl").write_text('{"metric": "f'),
+            "holds a line that is no row",
+        ),
+        (
+            lambda r: (r / "results.jsonl").write_text('{"metric": "f"}\n'),
+            "row 1 lacks its protocol",
+        ),
+    ],
+)
+def test_what_is_damaged_is_named(run: RunDir, capsys, hurt, said: str):
+    hurt(run)
+    with pytest.raises(SystemExit) as end:
+        verify.main([str(run.path.parent)])
+    assert end.value.code == 1 and said in capsys.readouterr().out
+
+
+def test_a_run_under_another_name_is_found_out(run: RunDir, capsys):
+    shutil.copytree(run.path, run.path.parent / "renamed")
+    with pytest.raises(SystemExit):
+        verify.main([str(run.path.parent / "renamed")])
+    assert "gives the name vae-digits-s0-" in capsys.readouterr().out
+
+
+def test_a_configuration_that_asks_for_secrets_is_refused(run: RunDir):
+    (run / "config.yaml").write_text("model: {name: '${oc.env:HOME}'}")
+    with pytest.raises(NotARun, match="interpolation, which no run writes"):
+        _ = run.config
