@@ -55,7 +55,7 @@ def test_a_cell(smoke, family: str, modality: str):
     run = aigc.load(folder)
     preview = np.load(folder / "samples" / "preview" / "ids.npz")
     samples = run.sample(8)
-    assert np.array_equal(samples.ids.numpy(), preview["ids"])
+    assert np.array_equal(samples.ids.numpy(), preview["ids"][:8])
     levels = torch.tensor(run.codec.space.levels).expand(run.codec.space.shape)
     assert ((samples.ids >= 0) & (samples.ids < levels)).all()
     assert len(samples.data) == 8

@@ -10,16 +10,6 @@ from aigc.analysis.load import REFERENCES, Record
 from aigc.analysis.recipe import differences, recipe
 from aigc.core.errors import unknown
 
-ORDER = (
-    "autoregressive",
-    "diffusion",
-    "masked_diffusion",
-    "uniform_diffusion",
-    "vae",
-    "gan",
-    "text_gan",
-    "text_vae",
-)
 NAMES = {
     "autoregressive": "Autoregressive",
     "diffusion": "Diffusion",
@@ -27,6 +17,7 @@ NAMES = {
     "uniform_diffusion": "Uniform diffusion",
     "vae": "VAE",
     "gan": "GAN",
+    "vqvae": "VQ-VAE",
     "text_gan": "Text GAN",
     "text_vae": "Text VAE",
     "real": "Real data (floor)",
@@ -34,6 +25,7 @@ NAMES = {
     "marginals": "Marginals",
     "copies": "Training copies",
 }
+ORDER = tuple(name for name in NAMES if name not in REFERENCES)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from aigc.families.gan.sampling import (
     Rejection,
     Verdict,
 )
-from aigc.lab.evaluation import count_calls
+from aigc.lab.costs import count_calls
 
 DATA = norm(0.5, 0.6)
 SAMPLERS = [Rejection(40), MetropolisHastings(40), Langevin(150, 0.05)]
