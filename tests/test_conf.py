@@ -74,7 +74,9 @@ def test_each_experiment_composes_and_is_described(name: str):
     assert (Path(CONF).parent / "experiments" / name / "README.md").is_file()
 
 
-@pytest.mark.parametrize("group", ["budget", "optimizer", "trainer", "strategy", "logger"])
+@pytest.mark.parametrize(
+    "group", ["budget", "optimizer", "trainer", "strategy", "logger", "adversary"]
+)
 def test_each_option_of_the_other_groups_composes(group: str):
     for name in options(group):
         validate(compose("train", [f"{group}={name}"]))

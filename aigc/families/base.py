@@ -3,7 +3,9 @@ alone."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from inspect import isabstract
+from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
@@ -16,6 +18,7 @@ from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.spec import Batch
 from aigc.core.views import View
+from aigc.families.adversary import Adversary, token_embedding
 
 # Matrix kernels on CPU give a row the same bits in every batch of a multiple of 16 rows.
 ROWS = 16
@@ -51,9 +54,11 @@ class GenerativeModule(L.LightningModule):
         view: View,
         optimizer: MakeOptimizer = torch.optim.AdamW,
         lr_at: Callable[[int], float] = lambda step: 1.0,
+        adversary: Adversary | None = None,
     ):
         super().__init__()
         self.view, self.make_optimizer, self.lr_at = view, optimizer, lr_at
+        self.adversary = adversary
         if bool(view.spec.vocab) != (self.needs == "tokens"):
             raise BadInput(
                 f"{type(self).__name__} needs a view of {self.needs}, "
@@ -144,9 +149,22 @@ class GenerativeModule(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step of automatic optimisation; what it logs is read by a callback, not per step."""
-        loss = self.loss(self.view.encode(batch.ids), batch.y)
+        x, y = self.view.encode(batch.ids), batch.y
+        with self.attacked(x, lambda x: self.loss(x, y).value) as x:
+            loss = self.loss(x, y)
         self.logs = loss.logs
         return loss.value
+
+    def attacked(
+        self, x: Tensor, objective: Callable[[Tensor], Tensor], adversary: Adversary | None = None
+    ) -> AbstractContextManager[Tensor]:
+        """`x` under an attack that raises `objective(x)`, as long as the context lasts: that of the
+        model's own adversary, or as it is where there is none."""
+        adversary, spec = adversary or self.adversary, self.view.spec
+        if adversary is None:
+            return nullcontext(x)
+        embedding = token_embedding(self, spec.vocab) if spec.vocab else None
+        return adversary.attack(objective, x, embedding, 1.0 if spec.quantum else inf)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """The mean training objective on the validation split, as `val/loss`."""

@@ -93,6 +93,8 @@ def model(config: Config, space: Space, stage: GenerativeModule | None = None) -
     family = get_class(config["model"]["_target_"])
     elsewhere = {"optim", "ema", "clip"}  # the trainer's; a family that trains by hand clips itself
     node = {k: v for k, v in config["model"].items() if k not in elsewhere or takes(family, k)}
+    if config.get("adversary"):
+        node["adversary"] = config["adversary"]
     for role in family.roles:
         target = get_class(config["net"][role]["_target_"])
         if space.caption and not getattr(target, "captions", True):

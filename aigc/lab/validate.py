@@ -50,14 +50,23 @@ def validate(config: Config) -> None:
     for role in family.roles:
         check(config["net"][role], f"net.{role}")
     check(config["optimizer"], "optimizer")
-    for one in build.augmentations(config):
-        augment.check(one, config["modality"]["name"])
-    if config["balance"] not in (None, *BALANCES):
-        raise unknown("balance", config["balance"], BALANCES)
+    _training(config, family.needs)
     for name, node in config["logger"].items():
         if node:
             check(node, f"logger.{name}")
     build.sampler(config["sampler"], config["model"]["name"])
+
+
+def _training(config: Config, needs: str) -> None:
+    """What changes the training data or the order in which they come."""
+    for one in build.augmentations(config):
+        augment.check(one, config["modality"]["name"])
+    if config["balance"] not in (None, *BALANCES):
+        raise unknown("balance", config["balance"], BALANCES)
+    if config["adversary"]:
+        check(config["adversary"], "adversary")
+        if config["trainer"]["compile"] and needs == "tokens":
+            raise BadInput("adversary: it changes embeddings, which trainer.compile=true hides")
 
 
 def _view(config: Config, needs: str) -> None:

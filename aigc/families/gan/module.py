@@ -150,7 +150,8 @@ class GAN(GenerativeModule):
         """A critic step, and every `n_critic` batches a generator step."""
         x, y = self.view.encode(batch.ids), batch.y
         generator_opt, critic_opt = self.optimizers()
-        loss = self.critic_loss(x, y)
+        with self.attacked(x, lambda x: -self.scores(x, y).sum()) as real:
+            loss = self.critic_loss(real, y)
         self.logs = self.logs | loss.logs
         self._step(critic_opt, loss.value)
         if self.weight_clip:
