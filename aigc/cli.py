@@ -20,6 +20,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
   aigc inspect run=DIR                  look inside a run, or those of a study
+  aigc robustness run=DIR               loss under attacks, noise and corruption
   aigc export RUN DIR                   a folder that transformers or diffusers loads
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
@@ -114,7 +115,7 @@ def unknown_setting(key: str, words: list[str]) -> str | None:
     others = [w for w in words[1:] if "=" in w and w[0] != "-" and not w.startswith(key)]
     task = "train" if words[0] == "demo" else words[0]
     try:
-        alone = task in ("train", "inspect")
+        alone = task in ("train", "inspect", "robustness")
         node = compose(task, others if alone else _with_run(others))
         for part in parent.split(".") if parent else []:
             node = node[part]
@@ -286,6 +287,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "compare": compare,
     "export": export,
     "inspect": passed_on("inspect", "aigc.lab.inspection.task"),
+    "robustness": passed_on("robustness", "aigc.lab.robustness"),
     "demo": passed_on("demo", "aigc.lab.demo"),
     "list": passed_on("list", "aigc.lab.listing"),
     "doctor": doctor,

@@ -12,6 +12,7 @@ USAGE = {
     "sample": "aigc sample run=DIR [setting=value ...]      samples of a finished run",
     "evaluate": "aigc evaluate run=DIR [setting=value ...]      judge a run, or those of a study",
     "inspect": "aigc inspect run=DIR [setting=value ...]      look inside a run or a study",
+    "robustness": "aigc robustness run=DIR [setting=value ...]    loss under attacks and noise",
 }
 
 
@@ -88,7 +89,7 @@ def usage(name: str) -> str:
     ]
     if name == "train":
         lines += ["", "Choices", *_columns(choices())]
-    elif name != "inspect":
+    elif name in ("sample", "evaluate"):
         groups = {"sampler": choices()["sampler"]}
         if name == "sample":
             groups["edit"] = sorted(f.stem for f in (conf_dir() / "edit").glob("*.yaml"))

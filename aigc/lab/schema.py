@@ -133,8 +133,23 @@ class Inspect:
     plugins: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Robustness:
+    """`aigc robustness`."""
+
+    run: Any = MISSING
+    n: int = 256
+    seed: int = 0
+    eps: list[float] = field(default_factory=lambda: [0.0, 0.02, 0.05, 0.1, 0.2])
+    steps: int = 5
+    strengths: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.4, 0.8])
+    batch_size: int = 64
+    out: str | None = None
+    plugins: list[str] = field(default_factory=list)
+
+
 def register() -> None:
     """Make the schemas known to Hydra."""
     store = ConfigStore.instance()
-    for schema in (Train, Sample, Evaluate, Inspect):
+    for schema in (Train, Sample, Evaluate, Inspect, Robustness):
         store.store(group="schema", name=schema.__name__.lower(), node=schema, package="_global_")
