@@ -158,7 +158,7 @@ def main_columns(table: Table) -> list[Column]:
     """What a terminal shows of a table, the most telling first."""
     extractors = list(dict.fromkeys(c.extractor for c in table.columns if c.extractor))
     columns = [c for c in table.columns if c.metric == "fd"]
-    once = ("coverage", "nn_ratio")
+    once = ("coverage", "tail_coverage", "accuracy_gain", "nn_ratio")
     columns += [c for c in table.columns if c.metric in once and c.extractor == extractors[0]]
     columns += [c for c in table.columns if c.axis == "likelihood"]
     columns += [c for c in table.columns if c.metric == "samples_per_second"]

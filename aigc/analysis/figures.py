@@ -158,7 +158,8 @@ def summary(table: Table, walls: list[tuple[str, Any]]) -> Any:
             axis.imshow(picture, cmap="gray", interpolation="nearest")
             axis.set_title(title)
             axis.axis("off")
-    bars = [c for c in table.columns if c.metric in ("fd", "coverage", "precision", "recall")]
+    shown = ("fd", "coverage", "precision", "recall", "tail_coverage", "tail_recall")
+    bars = [c for c in table.columns if c.metric in shown]
     axis = figure.add_subplot(grid[1])
     _bars(axis, table, [c for c in bars if c.extractor == bars[0].extractor] if bars else [])
     return figure
