@@ -71,8 +71,10 @@ def measure(run: Run, config: dict[str, Any]) -> list[Row]:
     """
     ids, y = run.store.examples("test", config["n"])
     sizes, strengths, steps = config["eps"], config["strengths"], config["steps"]
-    if min([*sizes, *strengths]) < 0 or max(strengths) > 1 or steps < 2 or config["n"] < 2:
-        raise BadInput("robustness: eps from 0, strengths from 0 to 1, steps at least 2, n too")
+    if min([*sizes, *strengths], default=0) < 0 or max(strengths, default=0) > 1:
+        raise BadInput("robustness: eps from 0, strengths from 0 to 1")
+    if steps < 2 or config["n"] < 2:
+        raise BadInput("robustness: steps and n at least 2")
     attacks: dict[str, Callable[[float], Adversary]] = {
         "fgm": lambda eps: Adversary(eps, share=1.0),
         "pgd": lambda eps: Adversary(eps, steps, share=1.0),
@@ -84,8 +86,7 @@ def measure(run: Run, config: dict[str, Any]) -> list[Row]:
         kind = "random" if name == "random" else "attack"
         rows += [score.row(name, kind, eps, attack=attack(eps)) for eps in sizes]
     for name, corruption in CORRUPTIONS[run.codec.modality].items():
-        one = [score.row(name, "corruption", s, corruption=corruption(s)) for s in strengths]
-        rows += one
+        rows += [score.row(name, "corruption", s, corruption=corruption(s)) for s in strengths]
     facts = {"run": run.dir.path.name, "family": run.config["model"]["name"], "steps": steps}
     facts |= {"data": f"{run.store.meta['name']}/test#{run.store.meta['hash']}"}
     return [{**row, **facts, "seed": config["seed"]} for row in rows]
