@@ -170,10 +170,7 @@ def test_any_encoder_of_transformers_gives_features(tmp_path: Path):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (6,)], ids=["picture", "row"])
-def test_the_classifier_learns_and_comes_back_from_its_file(
-    shape: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("aigc.metrics.classifier.STEPS", 50)
+def test_the_classifier_learns_and_comes_back_from_its_file(shape: tuple, tmp_path: Path):
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(400) % 3
     x = torch.randn(400, *shape, generator=generator) * 0.3
