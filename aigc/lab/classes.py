@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput
-from aigc.lab.evaluation import describe
+from aigc.lab.conf import describe
 from aigc.lab.judge import Judge
 from aigc.lab.run import Run
 from aigc.metrics.classes import PER_CLASS, of_class

@@ -49,6 +49,13 @@ def samplers_of(family: str) -> list[str]:
     return [f.stem for f in files if family in yaml.safe_load(f.read_text())["families"]]
 
 
+def describe(node: dict[str, Any]) -> str:
+    """`ddim steps=50 eta=0.0`; what is null is off and left out."""
+    hidden = ("name", "_target_", "families")
+    fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]
+    return " ".join([node["name"], *fields])
+
+
 def run_words(config: dict[str, Any], words: list[str]) -> list[str]:
     """Overrides that tell `sample` and `evaluate` what a run's configuration says: its family,
     and its sampler with its settings unless `words` choose one."""

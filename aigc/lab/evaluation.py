@@ -10,6 +10,7 @@ from aigc.core.rng import seeds
 from aigc.families.base import GenerativeModule
 from aigc.lab import extractors
 from aigc.lab.callbacks import reseed
+from aigc.lab.conf import describe
 from aigc.lab.costs import more_costs, timed_samples
 from aigc.lab.judge import Judge
 from aigc.lab.run import Run, Samples
@@ -137,10 +138,3 @@ def save_shown(run: Run, samples: Samples, sampler: str, seed: int, n: int, judg
     if not real.exists():
         Samples(judge_.ref[:SHOWN], None, samples.codec).save(real)
     return folder
-
-
-def describe(node: dict[str, Any]) -> str:
-    """`ddim steps=50 eta=0.0`; what is null is off and left out."""
-    hidden = ("name", "_target_", "families")
-    fields = [f"{k}={v}" for k, v in node.items() if k not in hidden and v is not None]
-    return " ".join([node["name"], *fields])

@@ -9,7 +9,9 @@ the features of the real data computed once. Evaluations are counted, not comput
 import sys
 
 import aigc
-from aigc.lab.evaluation import Judge, describe, timed_samples
+from aigc.lab.conf import describe
+from aigc.lab.costs import timed_samples
+from aigc.lab.judge import Judge
 from aigc.metrics.suite import judge
 
 COSTS = (5, 10, 20, 40)
