@@ -113,7 +113,7 @@ from aigc.nets.conv import ConvDecoder, ConvEncoder
 from functools import partial
 
 ids = torch.randint(0, 16, (64, 1, 8, 8), generator=torch.manual_seed(0))
-data = torch.utils.data.DataLoader([Batch(row) for row in ids], batch_size=8)
+data = torch.utils.data.DataLoader(ids, 8, collate_fn=lambda rows: Batch(torch.stack(rows)))
 torch.manual_seed(0)
 nets = partial(ConvEncoder, width=8), partial(ConvDecoder, width=8)
 model = GAN(*nets, view=Grid(Space((1, 8, 8), 16)), latent=4, n_critic=2, clip=1.0, r1=1.0,
