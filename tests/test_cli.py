@@ -143,6 +143,7 @@ BAD = {
     "train model=vae model.latent=0": "model.latent=0: at least 1",
     "train modality.codec.size=-3": "modality.codec.size=-3: at least 1",
     "train dataset=ring modality=tabular +dataset.n=abc": "dataset.n=abc: should be a whole number",
+    "train model=text_gan modality=text adversary=fgm": "adversary: a text_gan's critic sees no",
     "demo fooo=1": "unknown setting 'fooo'",
     "doctor foo": "doctor takes no words, not 'foo'",
     "sample": "say which run: run=DIR",

@@ -20,7 +20,12 @@ def differences(configs: list[dict[str, Any]], samplers: list[str]) -> list[str]
     facts = [{**_flat(c), **_settings(s)} for c, s in zip(configs, samplers)]
     keys = dict.fromkeys(key for fact in facts for key in fact)
     keys = [k for k in keys if len({str(fact.get(k)) for fact in facts}) > 1][:SHOWN]
-    return [" ".join(f"{_leaf(k, keys)}={fact.get(k)}" for k in keys) for fact in facts]
+    return [" ".join(f"{_leaf(k, keys)}={_value(fact.get(k))}" for k in keys) for fact in facts]
+
+
+def _value(value: Any) -> Any:
+    """`off` for what is not set."""
+    return "off" if value is None else value
 
 
 def _settings(sampler: str) -> dict[str, str]:

@@ -65,6 +65,8 @@ def _training(config: Config, needs: str) -> None:
         raise unknown("balance", config["balance"], BALANCES)
     if config["adversary"]:
         check(config["adversary"], "adversary")
+        if config["model"]["name"] == "text_gan":
+            raise BadInput("adversary: a text_gan's critic sees no perturbed data; leave it out")
         if config["trainer"]["compile"] and needs == "tokens":
             raise BadInput("adversary: it changes embeddings, which trainer.compile=true hides")
 
