@@ -215,10 +215,13 @@ def judge_all(runs: list, words: list[str]) -> None:
     from aigc.lab.api import evaluate, load
     from aigc.lab.evaluation import judged
 
+    named = [
+        name for w in words if w.startswith("plugins=") for name in re.findall(r"[\w.]+", w)[1:]
+    ]
     for i, run in enumerate(runs, 1):
         if words or not judged(run):
             print(f"{i}/{len(runs)}  {run}", file=sys.stderr, flush=True)
-            evaluate(load(run.path), *words)
+            evaluate(load(run.path, plugins=named), *words)
         print(run, flush=True)
 
 

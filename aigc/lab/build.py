@@ -18,7 +18,7 @@ from aigc.core.views import VIEWS, View
 from aigc.data.augment import Augmentation
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
-from aigc.lab.check import NOT_ARGUMENTS, Config, check, takes
+from aigc.lab.check import NOT_ARGUMENTS, TRUSTED, Config, check, takes
 from aigc.lab.conf import samplers_of
 from aigc.modalities.base import Codec
 
@@ -27,7 +27,8 @@ RUNS = {"guide": lambda model: model, "draft": lambda model: model.net}
 
 
 def plugins(config: Config) -> None:
-    """Import the user's modules, which register what they define; the current folder counts."""
+    """Import the user's modules, which register what they define; the current folder counts. Runs
+    may name their classes from then on."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     for name in config.get("plugins") or []:
@@ -35,6 +36,7 @@ def plugins(config: Config) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise BadInput(f"plugins: cannot import '{name}': {error}") from error
+        TRUSTED.add(name.partition(".")[0])
 
 
 def make(node: Config, where: str, **more: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -13,6 +13,59 @@ from aigc.core.errors import BadInput, unknown
 Config = Mapping[str, Any]
 
 NOT_ARGUMENTS = ("name", "needs", "families")  # facts of model and sampler nodes
+
+TRUSTED = {
+    "aigc",
+    "torch",
+    "lightning",
+}  # whose classes a run may name; build.plugins adds a user's
+
+
+def trust(config: Config) -> None:
+    """Runs may name what this configuration of the user's own does."""
+    TRUSTED.update(str(target).partition(".")[0] for target in _targets(config))
+
+
+def check_origin(config: Config, folder: object) -> None:
+    """Raise BadInput where the configuration found in a run's `folder` names what the user has
+    not: a module to import, or a `_target_` that is no class of a trusted package, by its name and
+    by where it is defined."""
+    for name in config.get("plugins") or []:
+        if not _trusted(name):
+            raise BadInput(
+                f"{folder} imports a module of its own, {name}: "
+                f"if you trust it, say so: plugins=[{name}]"
+            )
+    for target in _targets({key: value for key, value in config.items() if key != "logger"}):
+        if not _trusted(str(target)) or not _trusted(_class(target).__module__):
+            among, package = ", ".join(sorted(TRUSTED)), str(target).partition(".")[0]
+            raise BadInput(
+                f"{folder} names {target}, which is no class of {among}: "
+                f"if it is a class that you trust, say so: plugins=[{package}]"
+            )
+
+
+def _trusted(name: str) -> bool:
+    """Whether a dotted name lies in a trusted package."""
+    return any(f"{name}.".startswith(f"{package}.") for package in TRUSTED)
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    """Every `_target_` in a configuration."""
+    children = (
+        node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    )
+    if isinstance(node, Mapping) and "_target_" in node:
+        yield node["_target_"]
+    for child in children:
+        yield from _targets(child)
+
+
+def _class(target: Any) -> type:
+    try:
+        return get_class(target)
+    except Exception as error:  # whatever a made-up name leads to
+        raise BadInput(f"there is no class {target}") from error
 
 
 def check(node: Config, where: str) -> None:

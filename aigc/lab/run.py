@@ -1,6 +1,6 @@
 """A finished run as an object: `aigc.load(DIR)`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from aigc.core.spec import Space
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build, request
+from aigc.lab.check import check_origin
 from aigc.lab.conf import conf_dir, samplers_of
 from aigc.lab.editing import edited
 from aigc.lab.request import Prompt
@@ -61,7 +62,7 @@ class Run:
         self.dir = folder
         self.config = folder.config
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        build.plugins(self.config)
+        check_origin(self.config, folder)
 
     @cached_property
     def codec(self) -> Codec:
@@ -179,8 +180,12 @@ class Run:
         return export(self, folder)
 
 
-def load(folder: str | Path, device: str | None = None) -> Run:
-    """Open the folder of a finished run; raises NotARun otherwise."""
+def load(folder: str | Path, device: str | None = None, plugins: Sequence[str] = ()) -> Run:
+    """Open the folder of a finished run; raises NotARun otherwise.
+
+    `plugins` are modules of yours whose classes the run may name; BadInput where it names others.
+    """
+    build.plugins({"plugins": plugins})
     return Run(RunDir.finished(folder), device)
 
 

@@ -26,6 +26,7 @@ from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
+from aigc.lab.check import trust
 from aigc.lab.checkpoint import AtomicIO, rehearse
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
@@ -43,6 +44,7 @@ from aigc.runs import RunDir, signature
 def train(config: dict[str, Any]) -> RunDir:
     """Train the run of this configuration unless it is done already; returns its folder."""
     build.plugins(config)
+    trust(config)
     validate(config)
     run = RunDir.of(config)
     if not main_process():

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import aigc
 from aigc.core.errors import BadInput
-from aigc.lab import keeping, verify
+from aigc.lab import check, keeping, verify
+from aigc.lab.check import check_origin
 from aigc.runs import NotARun, RunDir, signature
 
 CONFIG = {
@@ -111,3 +113,44 @@ def test_a_configuration_that_asks_for_secrets_is_refused(run: RunDir):
     (run / "config.yaml").write_text("model: {name: '${oc.env:HOME}'}")
     with pytest.raises(NotARun, match="interpolation, which no run writes"):
         _ = run.config
+
+
+EVIL = [
+    {"_target_": "os.system", "command": "touch marker"},
+    {"_target_": "subprocess.Popen", "args": ["touch", "marker"]},
+    {"_target_": "builtins.open", "file": "marker", "mode": "w"},
+    {"_target_": "torch.load", "f": "evil.pt", "weights_only": False},
+    {"_target_": "pathlib.Path.touch"},
+    {"_target_": "pandas.read_pickle", "filepath_or_buffer": "evil.pkl"},
+    {"_target_": "aigc.lab.training.os.mkdir", "path": "marker"},
+    {"_target_": "aigc.lab.run.Path", "args": ["marker"]},
+    {"_target_": "lightning.pytorch.callbacks.model_checkpoint.os.mkdir", "path": "marker"},
+    {"_target_": "torch.hub.load", "repo_or_dir": "x/y"},
+    {"_target_": "torch.package.PackageImporter", "file_or_buffer": "evil.zip"},
+    {"_target_": "lightning.pytorch.cli.LightningCLI"},
+    {"_target_": "aigcevil.Net"},
+    {"_target_": "no.such.thing"},
+    {"_target_": 7},
+]
+
+
+@pytest.mark.parametrize("where", ["model", "net", "codec"])
+@pytest.mark.parametrize("node", EVIL)
+def test_a_run_names_classes_of_trusted_packages_alone(
+    where: str, node: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(check, "TRUSTED", {"aigc", "torch.optim", "torch.nn"})
+    config = {"net": {"decoder": node}} if where == "net" else {where: {"x": [node]}}
+    with pytest.raises(BadInput, match="no class"):
+        check_origin(config, tmp_path)
+
+
+def test_a_run_imports_no_module_that_the_user_has_not_named(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('it was imported')")
+    (run / "config.yaml").write_text("model: {name: vae}\nplugins: [evil_module]\n")
+    with pytest.raises(BadInput, match=r"if you trust it, say so: plugins=\[evil_module\]"):
+        aigc.load(run.path)
+    check_origin({"model": {"_target_": "aigc.families.vae.module.VAE"}}, tmp_path)
