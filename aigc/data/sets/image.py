@@ -48,7 +48,10 @@ def binarized_mnist(seed: int = 0) -> Source:
     A draw of our own (numpy's RandomState, `seed`), not the file that Larochelle shared. The last
     10,000 training digits are the validation split. Without labels, as the published bounds.
     """
-    grey = mnist().parts
+    try:
+        grey = mnist().parts
+    except BadInput as error:
+        raise missing(DATASETS["binarized_mnist"]) from error
     halves = {"train": grey["train"][:50_000], "validation": grey["train"][50_000:]}
     draws = np.random.RandomState(seed)
     return Source(
