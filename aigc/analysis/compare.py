@@ -273,7 +273,8 @@ def interval(values: list[float], sd: float | None) -> tuple[float, float | None
 
 
 def _rank(models: list[Line], column: Column) -> None:
-    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix."""
+    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix. Estimates of
+    a distance that fall below zero are as good as zero."""
     cells = [line.cells[column] for line in models if column in line.cells]
     cells = [cell for cell in cells if not cell.foreign]
     if len(cells) < 2 or _mixed_kinds(models, column):
@@ -281,7 +282,8 @@ def _rank(models: list[Line], column: Column) -> None:
     if column.better == "target":
         gaps = [abs(cell.value - column.target) for cell in cells]
     else:
-        gaps = [cell.value if column.better == "low" else -cell.value for cell in cells]
+        low = column.better == "low"
+        gaps = [max(cell.value, 0.0) if low else -cell.value for cell in cells]
     for cell, gap in zip(cells, gaps):
         cell.best = gap == min(gaps)
 

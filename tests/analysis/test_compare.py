@@ -212,3 +212,12 @@ def test_a_collapse_is_told(tmp_path: Path):
     assert [n for n in notes if "collapsed" in n] == [
         "GAN: seed 1 collapsed at 400 examples: recall 0 %."
     ]
+
+
+def test_an_estimate_below_zero_is_as_good_as_zero(tmp_path: Path):
+    """KID is an unbiased estimate of a distance: the lowest of several noises is no winner."""
+    for name, value in (("vae", -0.7), ("gan", -0.1), ("diffusion", 0.4)):
+        run(tmp_path, name, config(name, 0), [row("fd", value)])
+    table = only(tables(collect([str(tmp_path)])))
+    best = {line.family: cell.best for line in table.models for cell in line.cells.values()}
+    assert best == {"vae": True, "gan": True, "diffusion": False}
