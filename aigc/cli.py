@@ -25,6 +25,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc export RUN DIR                   a folder that transformers or diffusers loads
   aigc runs [clean] [DIR]               runs with state, cost and disk; clean: what no result needs
   aigc verify DIR...                    says what is damaged in runs
+  aigc figure [NAME|all] [budget=..]    a paper's figure, with a verdict on each of its claims
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments]
   aigc doctor                           versions, devices, optional parts, data found
@@ -288,6 +289,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "export": export,
     "inspect": passed_on("inspect", "aigc.lab.inspection.task"),
     "robustness": passed_on("robustness", "aigc.lab.robustness"),
+    "figure": passed_on("figure", "aigc.lab.studies"),
     "demo": passed_on("demo", "aigc.lab.demo"),
     "list": passed_on("list", "aigc.lab.listing"),
     "runs": passed_on("runs", "aigc.lab.keeping"),

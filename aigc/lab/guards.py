@@ -75,7 +75,7 @@ class Guard(L.Callback):
             clip_grads_with_norm_(parameters, self.clip, norm)
 
     def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
-        for which in self._flags:
+        for which in list(self._flags):
             self._read(trainer, which)
 
     def _read(self, trainer: L.Trainer, which: int) -> None:

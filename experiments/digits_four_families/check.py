@@ -2,7 +2,7 @@
 
     python experiments/digits_four_families/check.py runs/digits_four_families
 
-Prints a line for each run and claim; the exit code is 1 where a claim of `expected.json` fails.
+Prints a line for each run and claim; the exit code is 1 where a claim of `limits.json` fails.
 """
 
 import json
@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 import aigc
 from aigc.analysis.load import Record, collect
 
-EXPECTED = json.loads((Path(__file__).parent / "expected.json").read_text())
+EXPECTED = json.loads((Path(__file__).parent / "limits.json").read_text())
 
 
 def main(paths: list[str]) -> int:

@@ -26,7 +26,7 @@ from aigc.lab.run import Run
 from aigc.runs import RunDir
 
 HERE = Path(__file__).parent
-EXPECTED = json.loads((HERE / "expected.json").read_text())
+EXPECTED = json.loads((HERE / "limits.json").read_text())
 CAPTIONS = [
     "one zero in red",
     "two ones in green",

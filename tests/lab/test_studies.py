@@ -1,0 +1,77 @@
+"""`aigc figure`: every study runs at the smoke budget, is drawn and judged."""
+
+import json
+
+import pytest
+
+from aigc.core.errors import BadInput
+from aigc.lab import studies as module
+from aigc.lab.studies import Study, experiments_dir, main, studies
+from aigc.lab.validate import validate
+
+STUDIES = studies("smoke")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_at_smoke(name: str, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
+    verdicts = STUDIES[name].make()
+    assert len(verdicts) == len(STUDIES[name].facts["claims"])
+    assert all(v.holds for v in verdicts if v.exact)
+    out = tmp_path / "figures" / f"{name}_smoke"
+    assert (out / "figure.png").stat().st_size > 10_000
+    assert json.loads((out / "verdict.json").read_text())["budget"] == "smoke"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_documented_and_short(name: str):
+    folder = experiments_dir() / name
+    assert {"paper", "claim", "cost", "claims"} <= STUDIES[name].facts.keys()
+    assert len((folder / "figures.py").read_text().splitlines()) <= 90
+    assert f"aigc figure {name}" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", [n for n, s in STUDIES.items() if s.facts.get("runs")])
+def test_every_cell_of_every_budget_composes(name: str):
+    from aigc.lab.conf import compose
+
+    for budget in ("smoke", "small"):
+        study = Study(experiments_dir() / name, budget)
+        for line, words in study.facts["runs"].items():
+            if "{" not in words:
+                for cell in study.cells(line):
+                    validate(compose("train", cell))
+
+
+def test_swept_values_multiply_and_a_budget_replaces_them(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    facts = {"runs": {"a": "model=vae,gan seed=0,1 x=[1,2]"}, "smoke": "seed=0"}
+    (folder / "expected.json").write_text(json.dumps(facts))
+    assert len(Study(folder).cells("a")) == 4
+    assert Study(folder, "smoke").cells("a") == [
+        [f"model={m}", "seed=0", "x=[1,2]", "study=mine_smoke"] for m in ("vae", "gan")
+    ]
+
+
+def test_the_overview_tells_what_was_found(capsys, monkeypatch, tmp_path):
+    main([])
+    out = capsys.readouterr().out
+    assert "dirac_gan" in out and "Mescheder" in out
+    with pytest.raises(BadInput, match="did you mean 'dirac_gan'"):
+        main(["dirac_gam"])
+    with pytest.raises(BadInput, match="did you mean 'small'"):
+        main(["dirac_gan", "budget=smal"])
+
+
+def test_an_exact_claim_that_fails_is_an_error(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
+    study = Study(experiments_dir() / "dirac_gan", "smoke")
+    study.facts["claims"] = [
+        {"claim": "wrong", "of": "minimax, both at once", "value": 9, "within": 1, "exact": True}
+    ]
+    monkeypatch.setattr(module, "studies", lambda budget: {"dirac_gan": study})
+    with pytest.raises(SystemExit) as left:
+        main(["dirac_gan", "budget=smoke"])
+    assert left.value.code == 1
+    assert "does not hold" in capsys.readouterr().out
