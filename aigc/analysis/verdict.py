@@ -7,6 +7,7 @@ each step of it is significant (Welch, one-sided, 5 %), and else at best "in the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -58,7 +59,7 @@ def _judge(claim: dict[str, Any], found: Found) -> Verdict:
 
 
 def _order(terms: list[list[float]]) -> str:
-    steps = list(zip(terms, terms[1:]))
+    steps = list(pairwise(terms))
     if not all(mean(low) < mean(high) for low, high in steps):
         return FAILS
     return HOLDS if all(_sure(low, high) for low, high in steps) else IN_THE_MEAN
