@@ -30,11 +30,9 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc list [datasets|models|samplers|metrics|nets|experiments]
   aigc doctor                           versions, devices, optional parts, data found
 
-  M is autoregressive, diffusion, masked_diffusion, uniform_diffusion, vae, vqvae, gan or
-  text_gan; D is text, image, audio or tabular.
-  Sweep with -m: aigc train -m model=vae,gan seed=0,1,2. Any setting can be overridden:
-  optimizer.lr=1e-4 model.predict=eps net/denoiser=transformer. `aigc train --cfg job` prints
-  them all, `aigc train --help` lists the choices.
+  M is one of `aigc list models`; D is text, image, audio or tabular. Sweep with -m: aigc train
+  -m model=vae,gan seed=0,1,2. Any setting can be overridden: optimizer.lr=1e-4 model.predict=eps.
+  `aigc train --cfg job` prints them all, `aigc train --help` lists the choices.
 
   Folders: AIGC_RUNS (default ./runs), AIGC_DATA (./data), AIGC_CACHE (~/.cache/aigc).
 """
