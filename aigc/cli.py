@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from aigc.core.errors import BadInput, nearest
+from aigc.core.errors import BadInput, SweepFailed, nearest
 from aigc.runs import NotARun
 
 HELP = """\
 aigc: train, sample and judge four families of generative models by one protocol
 
   aigc train model=M modality=D [dataset=..] [budget=smoke|small|paper] [seed=..] [study=..]
+  aigc sweep status|table DIR|STUDY     cells of `aigc train -m`: what is done, and one table
   aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
   aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
   aigc compare DIR... [--out DIR]       a page that compares runs, from their folders alone
@@ -58,6 +59,9 @@ def main() -> None:
         fail(str(error))
     except BrokenPipeError:  # `aigc list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SweepFailed as error:
+        print(f"aigc: {error}", file=sys.stderr)
+        sys.exit(1)
     except FloatingPointError as error:  # a run that diverged: nobody's mistake, and not done
         print(f"aigc: {error}", file=sys.stderr)
         sys.exit(1)
@@ -68,6 +72,8 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        from aigc.lab.explain import explain
+
         if (line := explain(error, words)) is None:
             raise
         fail(line)
@@ -79,62 +85,11 @@ def fail(line: str) -> None:
     sys.exit(2)
 
 
-def explain(error: BaseException, words: list[str]) -> str | None:
-    """One line for an error of Hydra or OmegaConf; None for anything that is not the user's."""
-    if isinstance(error, OSError) and not hasattr(error, "missing_cfg_file"):
-        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    if "hydra" not in sys.modules:
-        return None
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        return None
-    if (name := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
-        group, _, choice = str(name).rpartition("/")
-        hint = nearest(choice, error.options)
-        return f"unknown {group} '{choice}': choose from {', '.join(sorted(error.options))}{hint}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if key := re.match(r"Could not override '([\w.@/]+)'", lines[0]):
-        return unknown_setting(key[1], words) or "; ".join(lines)
-    if broken := getattr(error, "override", None):
-        if "=" not in broken:
-            return f"cannot read '{broken}': settings are written name=value"
-        return f"cannot read '{broken}': quote lists, spaces and special characters"
-    if missing := re.search(r"Could not load '([\w/]+)/(\w+)'", lines[0]):
-        from aigc.lab.conf import choices
-
-        known = choices().get(missing[1], [])
-        hint = nearest(missing[2], known)
-        return f"unknown {missing[1]} '{missing[2]}': choose from {', '.join(known)}{hint}"
-    if error.__cause__ is not None:
-        lines = [lines[0], str(error.__cause__).splitlines()[0]]
-    return ": ".join(line.rstrip(".") for line in lines[:2])
-
-
-def unknown_setting(key: str, words: list[str]) -> str | None:
-    """The error for a key that is not in the configuration, with the keys that are."""
-    from aigc.lab.conf import compose
-
-    parent, _, leaf = key.rpartition(".")
-    others = [w for w in words[1:] if "=" in w and w[0] != "-" and not w.startswith(key)]
-    task = "train" if words[0] == "demo" else words[0]
-    try:
-        alone = task in ("train", "inspect", "robustness")
-        node = compose(task, others if alone else _with_run(others))
-        for part in parent.split(".") if parent else []:
-            node = node[part]
-    except Exception:  # whatever else is wrong with the words, this error is not the place for it
-        return None
-    inside = f" in '{parent}'" if parent else ""
-    return f"unknown setting '{leaf}'{inside}: choose from {', '.join(node)}{nearest(leaf, node)}"
-
-
 def hydra_task(name: str) -> Callable[[list[str]], None]:
     """A task whose arguments are overrides of `conf/<name>.yaml`."""
 
     def start(words: list[str]) -> None:
-        from aigc.lab.conf import conf_dir, usage
+        from aigc.lab.conf import conf_dir, usage, with_run
 
         if {"-h", "--help"} & set(words):
             print(usage(name))
@@ -142,7 +97,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         if name == "evaluate" and (runs := _study(words)):
             return judge_all(runs, [w for w in words if not w.startswith("run=")])
         if name != "train":
-            words = _with_run(words)
+            words = with_run(words)
 
         import hydra
 
@@ -160,7 +115,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
             sys.argv = argv  # Lightning starts the other ranks with this command
             if sweeping() and config.get("strategy", {}).get("devices", 1) != 1:
                 # ... and with `-m` in it each rank would run a sweep of its own.
-                fail("a sweep cannot start several processes a cell: use strategy=single")
+                fail("hydra/launcher=basic trains in this process: use hydra/launcher=process")
             try:
                 run_task(name, config)
             except (BadInput, NotARun) as error:
@@ -234,18 +189,6 @@ def _study(words: list[str]) -> list:
     return [run for run in RunDir.below(given[0]) if run.is_done]
 
 
-def _with_run(words: list[str]) -> list[str]:
-    """The words, preceded by what the run's own configuration says."""
-    from aigc.lab.conf import run_words
-    from aigc.runs import RunDir
-
-    given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
-    if not given.get("run"):
-        raise BadInput("say which run: run=DIR, the folder that `aigc train` printed last")
-    config = RunDir.finished(given["run"].strip("'\"")).config
-    return run_words(config, words) + words
-
-
 def compare(words: list[str]) -> None:
     """`aigc compare`."""
     from aigc.analysis.report import main as report
@@ -290,6 +233,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "figure": passed_on("figure", "aigc.lab.studies"),
     "demo": passed_on("demo", "aigc.lab.demo"),
     "list": passed_on("list", "aigc.lab.listing"),
+    "sweep": passed_on("sweep", "aigc.lab.sweeps.table"),
     "runs": passed_on("runs", "aigc.lab.keeping"),
     "verify": passed_on("verify", "aigc.lab.verify"),
     "doctor": passed_on("doctor", "aigc.lab.doctor"),

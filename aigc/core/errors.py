@@ -8,6 +8,10 @@ class BadInput(ValueError):
     """What is wrong, where, and what is allowed, in one line."""
 
 
+class SweepFailed(Exception):
+    """Cells of a sweep did not come to their end: exit code 1."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """`; did you mean X?` when something in `options` is close to `name`, else nothing."""
     close = get_close_matches(str(name), list(options), n=1, cutoff=0.5)

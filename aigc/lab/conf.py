@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from aigc.core.errors import BadInput
+from aigc.runs import RunDir
+
 USAGE = {
     "train": "aigc train model=M modality=D [setting=value ...]      one run; -m for a sweep",
     "sample": "aigc sample run=DIR [setting=value ...]      samples of a finished run",
@@ -68,11 +71,20 @@ def run_words(config: dict[str, Any], words: list[str]) -> list[str]:
     return out + [f"sampler.{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
+def with_run(words: list[str]) -> list[str]:
+    """The words, preceded by what the run's own configuration says."""
+    given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+    if not given.get("run"):
+        raise BadInput("say which run: run=DIR, the folder that `aigc train` printed last")
+    config = RunDir.finished(given["run"].strip("'\"")).config
+    return run_words(config, words) + words
+
+
 def choices() -> dict[str, list[str]]:
     """What each configuration group offers, in the order of `train.yaml`."""
     root = conf_dir()
     groups = [
-        next(iter(d))
+        next(iter(d)).removeprefix("override ")
         for d in yaml.safe_load((root / "train.yaml").read_text())["defaults"]
         if isinstance(d, dict)
     ]
