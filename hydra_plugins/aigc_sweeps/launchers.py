@@ -37,18 +37,21 @@ class CellLauncher(Launcher):
                 print(cell.run)
         return [Ended(cell, cells) for cell in cells]
 
-    def run(self, cells: Iterable, known: list, total: int, **hooks: Any) -> None:
-        """Run cells that may come one by one, `known` of which say what they need."""
+    def run(
+        self, cells: Iterable, known: list, total: int, listed: bool = True, **hooks: Any
+    ) -> None:
+        """Run cells that may come one by one; those that are `known` say what cells need."""
         from aigc.lab.sweeps import record
         from aigc.lab.sweeps.engine import Engine
         from aigc.lab.sweeps.screen import Screen
         from aigc.lab.sweeps.slots import not_a_rank
 
         not_a_rank()
-        record.listed(known)
         judge = None if self.evaluate in (None, False) else self.evaluate
         judge = [] if judge is True else [judge] if isinstance(judge, str) else judge
         place, slots = self.place(known)
+        if listed:
+            record.listed(known)
         screen = Screen(f"sweep {self.config.study}", total)
         engine = Engine(place, slots, screen, self.retries, judge and list(judge))
         for name, hook in hooks.items():

@@ -26,6 +26,7 @@ class Cell:
     reason: str = ""
     tries: int = 0
     seconds: float = 0.0
+    listed: bool = False  # in the study's record
     began: float = 0.0  # of the last command, by the clock on the wall
 
     @cached_property
@@ -41,7 +42,7 @@ class Cell:
     @property
     def title(self) -> str:
         """`model=vae seed=0`."""
-        return " ".join(f"{k}={v}" for k, v in self.labels.items()) or self.name
+        return titled(self.labels) or self.name
 
     @property
     def processes(self) -> int | str:
@@ -90,6 +91,18 @@ class Cell:
         told = [line.removeprefix("aigc: ") for line in said if line.startswith("aigc: ")]
         ended = f"exit code {code}" if code is None or code >= 0 else f"killed by signal {-code}"
         return (told or said or [ended])[-1].strip()[:300]
+
+
+def titled(labels: dict[str, str]) -> str:
+    """`model=vae optimizer.lr=0.00443`: drawn numbers by a few digits."""
+    return " ".join(f"{key}={_short(value)}" for key, value in labels.items())
+
+
+def _short(value: str) -> str:
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value
 
 
 def tail(path: Path, size: int = 4096) -> list[str]:

@@ -54,7 +54,7 @@ class Engine:
             try:
                 while not self.told:
                     self._poll()
-                    more = self._fill(source)
+                    more = not self.told and self._fill(source)
                     self.screen.show([r.cell for r in self.running])
                     if not (more or self.running or self.again):
                         break
@@ -76,6 +76,8 @@ class Engine:
             cell = waiting.pop(0) if waiting else next(source, None)
             if cell is None:
                 return False
+            if not cell.listed:
+                record.listed([cell])
             if not self._start(cell):
                 self.again.append(cell)
                 if not waiting and len(self.again) > self.slots.jobs:
@@ -157,10 +159,10 @@ class Engine:
         cell.state = state
         if state == "done":
             cell.reason = ""
+        self.ended(cell)
         if cell.tries:
             record.changed(cell, log=str(cell.log))
         self.screen.over(cell)
-        self.ended(cell)
 
     def _stop(self) -> None:
         """Tell all cells to save their states, and wait; a second signal waits no longer."""

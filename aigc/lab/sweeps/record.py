@@ -15,6 +15,7 @@ from aigc.lab.sweeps.cells import Cell
 def listed(cells: list[Cell]) -> None:
     """Write down cells before any of them begins."""
     for cell in cells:
+        cell.listed = True
         _add(cell, words=[*cell.flags, *cell.words], labels=cell.labels)
 
 

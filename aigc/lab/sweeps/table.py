@@ -10,7 +10,7 @@ from typing import Any
 
 from aigc.core.errors import BadInput, unknown
 from aigc.lab.sweeps import record
-from aigc.lab.sweeps.cells import tail
+from aigc.lab.sweeps.cells import tail, titled
 from aigc.runs import RunDir, runs_root
 
 FACTS = ("state", "examples", "seconds")
@@ -168,4 +168,4 @@ def _cells(row: Row, keys: list[str], names: list[str], form: str = "{:.4g}") ->
 
 
 def _title(row: Row) -> str:
-    return " ".join(f"{k}={v}" for k, v in row.labels.items()) or row.name
+    return titled(row.labels) or row.name
