@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aigc.runs import RunDir
+
 SMOKE = ["budget=smoke", "trainer.validations=2", "trainer.preview=8"]
 
 
@@ -51,6 +53,10 @@ def test_a_sweep_trains_each_cell(aigc):
     code, out, _ = aigc("train", "-m", "model=vae", "study=sweep", "seed=0,1", *SMOKE)
     folders = [line for line in out.splitlines() if "sweep" in line and "vae" in line]
     assert code == 0 and len(set(folders)) == 2
+    code, again, err = aigc("train", "-m", "model=vae", "study=sweep", "seed=0,1", *SMOKE)
+    assert code == 0 and again == out and "2 of 2 done (2 before)" in err
+    code, alone, _ = aigc("train", "model=vae", "study=alone", "seed=1", *SMOKE)
+    assert code == 0 and _weights(alone.strip()) == _weights(folders[1])  # bit for bit
     assert all((Path(f) / "checkpoints" / "model.safetensors").is_file() for f in folders)
     study = Path(folders[0]).parent
     code, out, err = aigc("evaluate", f"run={study}")
@@ -58,6 +64,25 @@ def test_a_sweep_trains_each_cell(aigc):
     assert all((Path(f) / "results.jsonl").is_file() for f in folders)
     code, out, err = aigc("evaluate", f"run={study}")
     assert code == 0 and out.split() == sorted(set(folders)) and "2/2" not in err
+
+
+def _weights(folder: str) -> str:
+    return RunDir(folder).status["weights"]
+
+
+def test_a_sweep_says_what_failed_and_why(aigc):
+    words = ["model=vae", "study=half", "trainer.decay=cosine,linear", *SMOKE]
+    code, out, err = aigc("train", "-m", *words)
+    assert code == 1 and len(out.split()) == 1
+    assert "failed  trainer.decay=linear: unknown trainer.decay 'linear'" in err
+    assert err.strip().endswith("1 of 2 cells are not done; the same command tries them again")
+    code, out, _ = aigc("sweep", "status", "half")
+    assert code == 1 and "2 cells, 1 done, 1 failed" in out and "unknown trainer.decay" in out
+    code, out, _ = aigc("sweep", "table", "half", "val/loss")
+    assert code == 0 and "cosine" in out and "val/loss" in out
+    rows = Path(out.strip().splitlines()[-1].split()[0]).read_text().splitlines()
+    assert rows[0] == "run,trainer.decay,state,examples,seconds,val/loss,reason"
+    assert [row.split(",")[2] for row in rows[1:]] == ["done", "failed"]
 
 
 def test_loggers_come_on_top_of_the_log(aigc):
@@ -118,7 +143,17 @@ BAD = {
     "train dataset=wine": "dataset 'wine' is tabular: use modality=tabular",
     "train logger=tensorboard logger.tensorboard._target_=no.such": "there is no class no.such",
     "train net.denoiser.width=wide": "net.denoiser.width=wide: should be a whole number",
-    "train -m strategy=ddp_cpu seed=0,1": "a sweep cannot start several processes a cell",
+    "train -m strategy=ddp_cpu seed=0,1 hydra/launcher=basic": "use hydra/launcher=process",
+    "train -m strategy=ddp_cpu seed=0,1 hydra/launcher=joblib": "trains a cell in one process",
+    "train -m strategy=ddp seed=0,1 hydra/launcher=submitit": "strategy.devices=N",
+    "train -m strategy.nodes=2 seed=0,1": "use hydra/launcher=submitit",
+    "train -m seed=0,1 hydra.launcher.jobs=0": "hydra.launcher.jobs=0.*at least 1",
+    "train -m seed=0,1 hydra/launcher=proces": "unknown hydra/launcher 'proces'.*'process'",
+    "train -m seed=0 hydra/sweeper=random": "nothing to search",
+    "train -m seed=0,1 hydra/sweeper=random hydra/launcher=basic": "needs hydra/launcher=process",
+    "sweep status /no/such": "no sweep in /no/such",
+    "sweep": "sweep: aigc sweep status DIR.STUDY",
+    "sweep tabel VAE": "unknown task of sweep 'tabel'.*did you mean 'table'",
     "train budget.examples=0": "budget.examples=0: at least 1",
     "train study=a/b": "study=a/b: a plain folder name",
     "train trainer.decay=linear": "unknown trainer.decay 'linear'",

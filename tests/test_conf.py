@@ -75,7 +75,8 @@ def test_each_experiment_composes_and_is_described(name: str):
 
 
 @pytest.mark.parametrize(
-    "group", ["budget", "optimizer", "trainer", "strategy", "logger", "adversary"]
+    "group",
+    "budget optimizer trainer strategy logger adversary hydra/launcher hydra/sweeper".split(),
 )
 def test_each_option_of_the_other_groups_composes(group: str):
     for name in options(group):

@@ -61,7 +61,7 @@ class Processes:
     def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
         """Forked where it can be."""
         if self.context and processes == 1:
-            process = self.context.Process(target=forked, args=(words, log, env))
+            process = self.context.Process(target=forked, args=(words, log, os.environ | env))
             process.start()
             return Forked(process)
         env = {"OMP_NUM_THREADS": str(self.threads)} | os.environ | env

@@ -80,7 +80,7 @@ def _row(study: Path, name: str, cell: dict[str, Any]) -> Row:
     elif state in ("failed", "stale"):
         ended = last in ("failed", "pruned", "stopped")
         state = last if ended else "failed" if state == "failed" else "stopped"
-        reason = reason or run.status.get("reason", "")
+        reason = reason or (run.status.get("reason", "") if state == "failed" else "")
     values = measured(run)
     seen = int(values.pop("examples", 0))
     seconds = run.status.get("train_seconds", values.pop("seconds", 0.0))
