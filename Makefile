@@ -24,6 +24,7 @@ lint: setup
 
 bench: setup
 	@$(BIN)/python experiments/benchmarks/overhead.py
+	@$(BIN)/python experiments/benchmarks/metrics.py
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache

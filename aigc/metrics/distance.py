@@ -1,6 +1,7 @@
 """Distances between two sets of features. X is the reference, Y the generated set, float64 `(n,
 d)`."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,33 +14,60 @@ def frechet(X: Tensor, Y: Tensor) -> float:
     """Frechet distance of the Gaussians fitted to two sets (Heusel et al. 2017; Dowson & Landau
     1982).
 
-    `|m_X - m_Y|**2 + tr(C_X + C_Y - 2 (C_X C_Y)**0.5)`, unbiased covariances; the trace of the
-    root is the nuclear norm of `A_X A_Y'`, where `A' A = C`.
+    `|m_X - m_Y|**2 + tr(C_X + C_Y - 2 (C_X C_Y)**0.5)`, unbiased covariances.
     """
     mean = (X.mean(0) - Y.mean(0)).square().sum()
-    A, B = _centred(X), _centred(Y)
+    if X.shape[1] >= WIDE and min(len(X), len(Y)) > X.shape[1]:
+        for exact in (False, True):
+            traces = _traces(covariance(X, exact), covariance(Y, exact))
+            if traces is not None:
+                return float(mean) + traces
+    A, B = ((Z - Z.mean(0)) / (len(Z) - 1) ** 0.5 for Z in (X, Y))
     return float(mean + A.square().sum() + B.square().sum() - 2 * _fidelity(A, B))
 
 
-def _centred(X: Tensor) -> Tensor:
-    """A matrix `A` with `A' A` the covariance of `X`."""
-    return (X - X.mean(0)) / (len(X) - 1) ** 0.5
-
-
 def _fidelity(A: Tensor, B: Tensor) -> Tensor:
-    """`tr((A' A B' B)**0.5)`, the nuclear norm of `A B'`.
-
-    Its singular values keep the digits that a root of a product of covariances loses. For many
-    features the eigenvalues of `L' (B' B) L`, where `L L' = A' A`, are as good to about 1e-6 and
-    take half the time; where the covariance has no such factor, there are the singular values.
-    """
-    n, d = min(len(A), len(B)), A.shape[1]
-    if d >= WIDE and n > d:
-        L, broken = torch.linalg.cholesky_ex(A.T @ A)
-        if not broken:
-            return torch.linalg.eigvalsh(L.T @ (B.T @ B) @ L).clamp(min=0).sqrt().sum()
-    A, B = (torch.linalg.qr(M, mode="r").R if len(M) > d else M for M in (A, B))
+    """`tr((A' A B' B)**0.5)`: the nuclear norm of `A B'`, whose singular values keep the digits
+    that a root of a product of covariances loses."""
+    A, B = (torch.linalg.qr(M, mode="r").R if len(M) > M.shape[1] else M for M in (A, B))
     return torch.linalg.svdvals(A @ B.T).sum()
+
+
+def _traces(C: np.ndarray, D: np.ndarray) -> float | None:
+    """`tr(C + D - 2 (C D)**0.5)` by the eigenvalues of `C D`, for many features; None where `D`
+    has no Cholesky factor."""
+    from scipy.linalg import LinAlgError, eigh
+
+    total = C.trace() + D.trace()
+    options = {"lower": True, "eigvals_only": True, "check_finite": False}
+    try:
+        values = eigh(C, D, type=2, overwrite_a=True, overwrite_b=True, **options)
+    except LinAlgError:
+        return None
+    return float(total - 2 * np.sqrt(values.clip(0)).sum())
+
+
+def covariance(X: Tensor, exact: bool = True) -> np.ndarray:
+    """Unbiased covariance `(d, d)`, of which a CPU computes the lower triangle alone.
+
+    Otherwise products are of single precision and sums of 1,024 of them are added in double. The
+    distance then changes by 2e-7 of itself at most where standard deviations span four orders of
+    magnitude (measured); where they span more, the covariance has no Cholesky factor, which tells.
+    """
+    from scipy.linalg.blas import dsyrk, ssyrk
+
+    n, mean = len(X), X.mean(0)
+    if X.is_cuda:
+        X = X - mean
+        return (X.T @ X / (n - 1)).cpu().numpy()
+    total = np.zeros((X.shape[1], X.shape[1]), order="F")
+    for part in X.split(1024):
+        rows = (part - mean).T
+        if exact:
+            dsyrk(1.0, rows.numpy(), beta=1.0, c=total, overwrite_c=True, lower=True)
+        else:
+            total += ssyrk(1.0, rows.float().numpy(), lower=True)
+    return total / (n - 1)
 
 
 @metric(

@@ -12,6 +12,7 @@ from torch import Tensor
 from aigc.metrics.registry import FEATURES, Evidence, metric
 
 K = 5  # neighbours, part of the protocol by the metrics' version
+CHUNK = 512  # rows of the distance matrix that are held at a time
 
 
 def distances(A: Tensor, B: Tensor, chunk: int = 1024) -> Iterator[Tensor]:
@@ -20,10 +21,23 @@ def distances(A: Tensor, B: Tensor, chunk: int = 1024) -> Iterator[Tensor]:
         yield torch.cdist(part, B)
 
 
-def radii(X: Tensor, k: int = K) -> Tensor:
-    """Distance of each row to its k-th nearest other row `(n,)`."""
-    k = min(k, len(X) - 1)
-    return torch.cat([d.kthvalue(k + 1, dim=1).values for d in distances(X, X)])
+def squares(A: Tensor, B: Tensor) -> Tensor:
+    """Squared distances of all rows, by one product of matrices: `(len(A), len(B))`."""
+    a, b = (torch.linalg.vector_norm(Z, dim=1).square() for Z in (A, B))
+    return torch.addmm(b, A, B.T, alpha=-2).add_(a[:, None])
+
+
+def square_radii(X: Tensor, k: int = K) -> Tensor:
+    """Squared distance of each row to its k-th nearest other row `(n,)`, from each pair once."""
+    k = min(k, len(X) - 1) + 1  # a row is its own nearest
+    best = X.new_full((len(X), k), torch.inf)
+    for i in range(0, len(X), CHUNK):
+        slab = squares(X[i : i + CHUNK], X[i:])
+        for first, found in ((0, slab), (len(slab), slab[:, len(slab) :].T)):
+            rows = best[i + first :][: len(found)]
+            near = found.topk(min(k, found.shape[1]), dim=1, largest=False).values
+            rows[:] = torch.cat([rows, near], 1).topk(k, largest=False).values
+    return best[:, -1]
 
 
 def prdc(X: Tensor, Y: Tensor, k: int = K) -> dict[str, float]:
@@ -31,13 +45,13 @@ def prdc(X: Tensor, Y: Tensor, k: int = K) -> dict[str, float]:
 
     Never holds more than a slab of the distance matrix.
     """
-    radius_x, radius_y = radii(X, k), radii(Y, k)
-    inside, recalled, covered = [], [], []
-    for slab, own in zip(distances(X, Y), radius_x.split(1024)):
-        inside.append((slab < own[:, None]).sum(0))
-        covered.append(slab.min(1).values < own)
+    radius_x, radius_y = square_radii(X, k), square_radii(Y, k)
+    count, recalled, covered = 0, [], []
+    for part, own in zip(X.split(CHUNK), radius_x.split(CHUNK)):
+        slab = squares(part, Y)
+        count = count + (slab < own[:, None]).sum(0)  # real balls around each generated example
+        covered.append(slab.amin(1) < own)
         recalled.append((slab < radius_y).any(1))
-    count = torch.stack(inside).sum(0)  # balls of real examples around each generated one
     return {
         "precision": float((count > 0).double().mean()),
         "recall": float(torch.cat(recalled).double().mean()),

@@ -8,7 +8,7 @@ from golden import FOUND, LOGITS, TEXTS, WANTED, X, Y, Z, drawn, features, token
 
 from aigc.core.errors import BadInput
 from aigc.metrics.baselines import GaussianFit, Marginals
-from aigc.metrics.distance import frechet, frechet_at_infinity, intercept
+from aigc.metrics.distance import covariance, frechet, frechet_at_infinity, intercept
 from aigc.metrics.diversity import inception_score, vendi
 from aigc.metrics.features import EXTRACTORS, PCA, RandConv, dims_for
 from aigc.metrics.kernel import cubic, gaussian, median_distance, mmd2, sliced_w2
@@ -16,7 +16,7 @@ from aigc.metrics.language import entropy
 from aigc.metrics.mauve import frontier_area, histograms
 from aigc.metrics.memorisation import rank_score
 from aigc.metrics.registry import METRICS, Evidence, chosen
-from aigc.metrics.structure import prdc
+from aigc.metrics.structure import prdc, square_radii
 from aigc.metrics.suite import judge
 
 
@@ -130,11 +130,32 @@ def test_many_features_take_the_faster_way_to_the_same_distance(monkeypatch):
     slow = frechet(X, Y)
     monkeypatch.setattr("aigc.metrics.distance.WIDE", 16)
     theirs = _compute_fid(X.mean(0), torch.cov(X.T), Y.mean(0), torch.cov(Y.T))
-    assert frechet(X, Y) == pytest.approx(float(theirs), abs=1e-9)
-    assert frechet(X, Y) == pytest.approx(slow, abs=1e-9)
+    assert slow == pytest.approx(float(theirs), abs=1e-9)
+    assert frechet(X, Y) == pytest.approx(slow, rel=1e-6)
+    assert np.allclose(np.tril(covariance(X) - torch.cov(X.T).numpy()), 0, atol=1e-12)
     flat = X.clone()
     flat[:, 5] = 0  # no Cholesky factor
     assert frechet(flat, flat) == pytest.approx(0, abs=1e-6)
+
+
+def test_features_of_any_spectrum_have_the_distance_of_their_singular_values(monkeypatch):
+    """Where single precision does not do, it tells, and double or singular values take over."""
+    rotation = torch.linalg.qr(X[:16]).Q
+    for decades in (0, 3, 6, 9):
+        scales = torch.logspace(0, -decades, 16, dtype=torch.float64)
+        A, B = ((Z * scales) @ rotation for Z in (X, Y))
+        monkeypatch.setattr("aigc.metrics.distance.WIDE", 999)
+        wanted = frechet(A, B)
+        monkeypatch.setattr("aigc.metrics.distance.WIDE", 16)
+        assert frechet(A, B) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_radii_from_each_pair_once_are_those_of_all_pairs(monkeypatch):
+    wanted = torch.cdist(X[:90], X[:90]).sort().values[:, 5]
+    for chunk in (1, 4, 32, 512):
+        monkeypatch.setattr("aigc.metrics.structure.CHUNK", chunk)
+        assert torch.allclose(square_radii(X[:90]).sqrt(), wanted)
+    assert torch.allclose(square_radii(X[:3]).sqrt(), torch.cdist(X[:3], X[:3]).amax(1))
 
 
 def test_frechet_at_infinity_takes_the_bias_of_small_samples_away():
