@@ -7,7 +7,7 @@ from typing import Any
 
 from aigc.analysis import significance
 from aigc.analysis.load import REFERENCES, Record
-from aigc.analysis.recipe import differences, recipe
+from aigc.analysis.recipe import differences, picked, recipe, varied
 from aigc.core.errors import unknown
 
 NAMES = {
@@ -63,7 +63,8 @@ class Cell:
 class Line:
     """One row of the table.
 
-    `differs` are the settings in which it differs from others of its family in the table.
+    `differs` are the settings in which it differs from others of its family in the table; lines
+    of one `recipe` differ in the sampler alone; `averaged` are settings that its runs differ in.
     """
 
     name: str
@@ -73,6 +74,8 @@ class Line:
     cells: dict[Column, Cell] = field(default_factory=dict)
     reasons: dict[Column, str] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+    recipe: str = ""
+    averaged: list[str] = field(default_factory=list)
 
     @property
     def short(self) -> str:
@@ -104,8 +107,13 @@ class Table:
     def notes(self) -> list[str]:
         """What a reader must know: cells of foreign protocols, mixed kinds of likelihood, few
         seeds."""
+        out = [
+            f"{line.title}: a mean over runs that differ in {', '.join(line.averaged)}."
+            for line in self.models
+            if line.averaged
+        ]
         alarms = [(line, r.alarm) for line in self.models for r in line.records if r.alarm]
-        out = [f"{line.title}: {alarm}." for line, alarm in alarms]
+        out += [f"{line.title}: {alarm}." for line, alarm in alarms]
         for column in self.columns:
             for line in self.models + self.references:
                 cell = line.cells.get(column)
@@ -114,7 +122,7 @@ class Table:
                         f"{line.title}, {column.title}: measured as “{cell.protocol}”, "
                         f"the column as “{column.protocol}”; shown with a dagger and not ranked."
                     )
-        if any(_mixed_kinds(self.models, column) for column in self.columns):
+        if any(significance.mixed_kinds(self.models, column) for column in self.columns):
             out.append(
                 "Likelihoods marked ≤ are upper bounds; exact values and bounds are not ranked."
             )
@@ -133,8 +141,13 @@ class Table:
         return out
 
 
-def tables(records: list[Record], metrics: list[str] | None = None) -> list[Table]:
+def tables(
+    records: list[Record], metrics: list[str] | None = None, by: list[str] | None = None
+) -> list[Table]:
     """One table a data set, in order of first appearance.
+
+    Runs of one family that differ in nothing but the seed are one line, or those that agree in the
+    settings `by` (dotted names).
 
     Columns are the metrics that are shown unless others are asked for, or those of `metrics`
     (names, or `all`); BadInput where no run has such a one.
@@ -146,18 +159,24 @@ def tables(records: list[Record], metrics: list[str] | None = None) -> list[Tabl
         groups[record.dataset, record.modality, content].append(record)
     names = Counter(dataset for dataset, _, _ in groups)
     return [
-        _table(f"{name} #{content[:4]}" if names[name] > 1 else name, modality, group, metrics)
+        _table(f"{name} #{content[:4]}" if names[name] > 1 else name, modality, group, metrics, by)
         for (name, modality, content), group in groups.items()
     ]
 
 
-def _table(dataset: str, modality: str, records: list[Record], metrics: list[str] | None) -> Table:
+def _table(
+    dataset: str,
+    modality: str,
+    records: list[Record],
+    metrics: list[str] | None,
+    by: list[str] | None,
+) -> Table:
     columns = _columns(records, metrics)
-    models = _model_lines(records, columns)
+    models = _model_lines(records, columns, by)
     references = _reference_lines(records, columns)
     columns = [c for c in columns if any(c in line.cells for line in models)]
     for column in columns:
-        _rank(models, column)
+        significance.rank(models, column)
     significance.agree(models, columns)
     return Table(dataset, modality, columns, models, references)
 
@@ -194,21 +213,25 @@ def _check_names(records: list[Record], metrics: list[str] | None) -> None:
             raise unknown("metric in these results", name, [*known, "all"])
 
 
-def _model_lines(records: list[Record], columns: list[Column]) -> list[Line]:
-    """Runs that differ in nothing but the seed are one line; so is each sampler of them."""
+def _model_lines(records: list[Record], columns: list[Column], by: list[str] | None) -> list[Line]:
+    """Runs that differ in nothing but the seed, or agree in `by`, are one line; so is each sampler
+    of them."""
     groups: dict[tuple, list[tuple[Record, dict]]] = defaultdict(list)
     for record in records:
         for row in record.rows:
             row = {**row, "run": str(record.dir)}
-            groups[record.family, recipe(record.config), row["sampler"]].append((record, row))
+            made = picked(record.config, by) if by else recipe(record.config)
+            groups[record.family, made, row["sampler"]].append((record, row))
     lines = []
-    for (family, _, sampler), pairs in groups.items():
-        line = Line(NAMES.get(family, family), family, sampler)
+    for (family, made, sampler), pairs in groups.items():
+        line = Line(NAMES.get(family, family), family, sampler, recipe=made)
         line.records = list({id(record): record for record, _ in pairs}.values())
         for column in columns:
             _fill(line, column, [row for _, row in pairs])
+        line.averaged = varied([record.config for record in line.records]) if by else []
+        line.differs = made if by else ""
         lines.append(line)
-    for family in {line.family for line in lines}:
+    for family in {line.family for line in lines} if not by else ():
         own = [line for line in lines if line.family == family]
         told = differences([line.records[0].config for line in own], [line.sampler for line in own])
         for line, text in zip(own, told):
@@ -270,24 +293,3 @@ def interval(values: list[float], sd: float | None) -> tuple[float, float | None
 
     spread = sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
     return mean, float(t.ppf(0.975, len(values) - 1)) * spread / sqrt(len(values))
-
-
-def _rank(models: list[Line], column: Column) -> None:
-    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix. Estimates of
-    a distance that fall below zero are as good as zero."""
-    cells = [line.cells[column] for line in models if column in line.cells]
-    cells = [cell for cell in cells if not cell.foreign]
-    if len(cells) < 2 or _mixed_kinds(models, column):
-        return
-    if column.better == "target":
-        gaps = [abs(cell.value - column.target) for cell in cells]
-    else:
-        low = column.better == "low"
-        gaps = [max(cell.value, 0.0) if low else -cell.value for cell in cells]
-    for cell, gap in zip(cells, gaps):
-        cell.best = gap == min(gaps)
-
-
-def _mixed_kinds(models: list[Line], column: Column) -> bool:
-    kinds = {line.cells[column].kind for line in models if column in line.cells}
-    return column.axis == "likelihood" and len(kinds) > 1

@@ -1,10 +1,13 @@
 """A table of the comparison as text: for the page, the terminal, CSV and LaTeX."""
 
 import csv
+import json
+from dataclasses import asdict
 from math import floor, log10
 from pathlib import Path
 
 from aigc.analysis.compare import Cell, Column, Line, Table
+from aigc.analysis.load import Record
 
 ARROWS = {"low": "↓", "high": "↑", "target": "→"}
 UNITS = {
@@ -80,6 +83,16 @@ def half(line: Line, column: Column) -> str:
     return _scaled(cell, cell.half) or f"{cell.half:,.{decimals(cell)}f}"
 
 
+def signed(x: float, half: float | None = None) -> str:
+    """`+0.079` with as many digits as `half` leaves room for; large ones as k and M."""
+    size = abs(x)
+    for least, unit, letter in ((1e6, 1e6, " M"), (1e4, 1e3, " k")):
+        if size >= least:
+            return f"{x / unit:+.3g}{letter}"
+    digits = min(max(1 - floor(log10(half or size)), 0), 3) if half or size else 0
+    return f"{x:+,.{digits}f}"
+
+
 def write_csv(found: list[Table], path: Path) -> None:
     """All cells, one a line."""
     with path.open("w", newline="") as file:
@@ -97,6 +110,45 @@ def write_csv(found: list[Table], path: Path) -> None:
                             *(cell.kind, cell.best, cell.protocol),
                         ]
                     )
+
+
+def markdown(table: Table) -> str:
+    """A table of every column, one line a model or reference; the best is bold."""
+    heads = [head(c).replace("|", " ").strip() for c in table.columns]
+    rows = [f"| {table.dataset} | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for line in table.models + table.references:
+        texts = []
+        for column in table.columns:
+            text, spread = show_cell(line, column), half(line, column)
+            best = column in line.cells and line.cells[column].best
+            texts.append((f"**{text}**" if best else text) + (f" ± {spread}" if spread else ""))
+        rows.append(f"| {line.title} | {' | '.join(texts)} |")
+    return "\n".join([*rows, "", *(f"- {note}" for note in table.notes)])
+
+
+def write_json(found: list[Table], records: list[Record], path: Path) -> None:
+    """Everything that the page is made of: lines with the value of each seed, notes, and of each
+    run its configuration, environment, state and rows."""
+    lines = [
+        {
+            **{"dataset": table.dataset, "name": line.name, "family": line.family},
+            **{"sampler": line.sampler, "differs": line.differs},
+            "runs": [record.dir.path.name for record in line.records],
+            "cells": [asdict(column) | asdict(cell) for column, cell in line.cells.items()],
+            "absent": {column.title: reason for column, reason in line.reasons.items()},
+        }
+        for table in found
+        for line in table.models + table.references
+    ]
+    runs = [
+        {
+            **{"run": r.dir.path.name, "config": r.config, "status": r.dir.status},
+            **{"env": r.env, "rows": r.dir.rows(), "references": r.references},
+        }
+        for r in records
+    ]
+    notes = {table.dataset: table.notes for table in found}
+    path.write_text(json.dumps({"lines": lines, "notes": notes, "runs": runs}, default=str))
 
 
 def latex(table: Table) -> str:

@@ -105,46 +105,6 @@ def learning_curves(table: Table) -> Any:
     return figure
 
 
-def quality_against_cost(table: Table) -> Any | None:
-    """Frechet distance against seconds a sample, one panel an extractor, with the floor of real
-    data."""
-    speed = next((c for c in table.columns if c.metric == "samples_per_second"), None)
-    distances = [c for c in table.columns if c.metric == "fd"]
-    if speed is None or not distances:
-        return None
-    figure, axes = plt.subplots(
-        1,
-        len(distances),
-        figsize=(max(4.2 * len(distances), 6), 3.1),
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, column in zip(axes[0], distances):
-        for line in table.models:
-            if column not in line.cells or speed not in line.cells:
-                continue
-            cell, x = line.cells[column], 1 / line.cells[speed].value
-            axis.errorbar(
-                x,
-                cell.value,
-                yerr=cell.half,
-                fmt=MARKERS.get(line.family, "x"),
-                color=colour(line.family),
-                capsize=2,
-                label=line.title,
-            )
-        _references(axis, table, column)
-        axis.set(xscale="log", yscale="log", xlabel="seconds a sample", ylabel="Fréchet distance")
-        axis.set_title(column.extractor.split("@")[0])
-        axis.margins(0.15)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles))
-    figure.legend(
-        unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique), fontsize=8
-    )
-    return figure
-
-
 def summary(table: Table, walls: list[tuple[str, Any]]) -> Any:
     """One picture of the comparison: sample walls above, quality against cost below."""
     from matplotlib.gridspec import GridSpec
@@ -189,13 +149,6 @@ def _bars(axis: Any, table: Table, columns: list[Column]) -> None:
     axis.set_xticklabels([c.title for c in columns])
     axis.set_title(f"{table.dataset}: dotted lines are unseen real data")
     axis.legend(fontsize=8, ncols=2)
-
-
-def _references(axis: Any, table: Table, column: Column) -> None:
-    for line, dash in zip(table.references, (":", "--", "-.")):
-        if column in line.cells and line.family != "copies":
-            value = line.cells[column].value
-            axis.axhline(value, color="#888888", lw=0.9, ls=dash, label=line.name)
 
 
 def _shown(curves: dict[str, list]) -> dict[str, list]:

@@ -1,9 +1,11 @@
 """Finished, judged runs as plain records; reads run folders and nothing else."""
 
 import csv
+import json
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ class Record:
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
         return self.dir.config
+
+    @cached_property
+    def env(self) -> dict[str, Any]:
+        """Command, commit, versions and machine of its training."""
+        return json.loads((self.dir / "env.json").read_text())
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -76,13 +83,13 @@ class Record:
 
 
 def collect(paths: list[str]) -> list[Record]:
-    """Records of run folders, of the runs in studies, or of folders of studies.
+    """Records of run folders, of the runs in studies, or of folders of studies; a path may be a
+    pattern with `*`.
 
     Raises NotARun for a path that is none of these and BadInput when a run has no results yet.
     """
     folders: list[Path] = []
-    for text in paths:
-        path = Path(text)
+    for path in (Path(p) for text in paths for p in sorted(glob(text)) or [text]):
         inside = RunDir.below(path)
         if (path / "config.yaml").is_file() or not inside:
             folders.append(RunDir.finished(path).path)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from aigc.core.errors import unknown
 from aigc.runs import switched_on
 
 DROPPED = {"seed", "study", "logger", "sampler", "plugins"}  # what runs of one line may differ in
@@ -13,6 +14,33 @@ def recipe(config: dict[str, Any]) -> str:
     """The configuration without what seeds, names and places differ in, and what is off."""
     kept = {k: v for k, v in switched_on(config).items() if k not in DROPPED}
     return json.dumps(kept, sort_keys=True)
+
+
+def picked(config: dict[str, Any], names: list[str]) -> str:
+    """The values of some settings: `lr=0.001 hidden=64`; BadInput for one that is not there."""
+    flat = _flat(config)
+    for name in names:
+        if name not in flat:
+            raise unknown("setting to compare by", name, list(flat))
+    return " ".join(f"{_leaf(name, names)}={_value(flat[name])}" for name in names)
+
+
+def varied(configs: list[dict[str, Any]]) -> list[str]:
+    """The settings in which some configurations differ, besides the seed."""
+    flats = [_flat(config) for config in configs]
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    return [k for k in keys if len({str(flat.get(k)) for flat in flats}) > 1]
+
+
+def side_by_side(configs: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Every setting in which configurations differ, with each one's value; a dash where it has no
+    such setting."""
+    flats = [_flat(config) for config in configs]
+    return {
+        key: [str(flat[key]) if key in flat else "–" for flat in flats]
+        for key in varied(configs)
+        if not key.endswith(("_target_", "_partial_"))
+    }
 
 
 def differences(configs: list[dict[str, Any]], samplers: list[str]) -> list[str]:

@@ -7,6 +7,28 @@ SEEDS, LEVEL = 3, 0.05  # seeds that a line needs to be tested; of all tests tog
 TESTED = ("fd", "bits_per_dim", "bits_per_byte")
 
 
+def rank(models: list[Any], column: Any) -> None:
+    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix. Estimates of
+    a distance that fall below zero are as good as zero."""
+    cells = [line.cells[column] for line in models if column in line.cells]
+    cells = [cell for cell in cells if not cell.foreign]
+    if len(cells) < 2 or mixed_kinds(models, column):
+        return
+    if column.better == "target":
+        gaps = [abs(cell.value - column.target) for cell in cells]
+    else:
+        low = column.better == "low"
+        gaps = [max(cell.value, 0.0) if low else -cell.value for cell in cells]
+    for cell, gap in zip(cells, gaps):
+        cell.best = gap == min(gaps)
+
+
+def mixed_kinds(models: list[Any], column: Any) -> bool:
+    """Whether exact likelihoods stand beside bounds."""
+    kinds = {line.cells[column].kind for line in models if column in line.cells}
+    return column.axis == "likelihood" and len(kinds) > 1
+
+
 def agree(models: list[Any], columns: list[Any]) -> None:
     """Take the mark of the best from lines that are best on one extractor only, where there are
     several: a win is called when two agree."""

@@ -13,6 +13,7 @@ from aigc.lab.callbacks import reseed
 from aigc.lab.conf import describe
 from aigc.lab.costs import more_costs, timed_samples
 from aigc.lab.judge import Judge
+from aigc.lab.neighbours import save_nearest
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
 from aigc.metrics.registry import Pairs, chosen
@@ -39,7 +40,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     strategy = run.strategy(node)
     samples, cost = timed_samples(run, n, seed, strategy, batch)
     cost |= more_costs(run, judge_.needs, strategy, batch)
-    save_shown(run, samples, describe(node), seed, n, judge_)
+    folder = save_shown(run, samples, describe(node), seed, n, judge_)
     facts: dict[str, Any] = {"cost": cost}
     if "nats" in judge_.needs:
         facts["nats"] = likelihood(run, judge_.ref, judge_.y, batch)
@@ -48,6 +49,7 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     if judge_.needs & {"pairs", "perceived"}:
         facts |= reconstructions(run, judge_)
     evidence = judge_.evidence(samples.ids, samples.y, **facts)
+    save_nearest(folder, samples.ids, judge_, evidence)
     given = [run.dir.status["given"], "prompt" if run.codec.space.end >= 0 else ""]
     given = " ".join(filter(None, given))
     rows = judge(evidence, judge_.reference, kind_of(run.model), given, names)
