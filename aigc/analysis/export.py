@@ -39,7 +39,8 @@ def head(column: Column) -> str:
     """A column's heading: metric, direction, extractor."""
     arrow = ARROWS[column.better] + (f" {column.target:g}" if column.better == "target" else "")
     extractor = column.extractor.split("@")[0] if column.extractor else ""
-    return f"{UNITS.get(column.metric, column.metric)} {arrow}|{extractor}"
+    extractor += " quick" if " quick" in column.protocol else ""
+    return f"{UNITS.get(column.metric, column.metric)} {arrow}|{extractor.strip()}"
 
 
 def decimals(cell: Cell) -> int:

@@ -52,7 +52,9 @@ def differences(configs: list[dict[str, Any]], samplers: list[str]) -> list[str]
 
 
 def _value(value: Any) -> Any:
-    """`off` for what is not set."""
+    """`off` for what is not set; six digits of a number."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "off" if value is None else value
 
 

@@ -55,6 +55,7 @@ def more_costs(run: Run, needs: frozenset[str], strategy: Any, batch: int) -> di
         "latency_ms": lambda: latency(run, strategy),
         "peak_mb": lambda: peak_memory(run, strategy, batch),
         "train_flops": lambda: train_flops(run, batch),
+        "energy_j": lambda: energy(run, strategy, batch),
     }
     found = {name: make() for name, make in makers.items() if name in needs}
     return {name: value for name, value in found.items() if value is not None}
@@ -83,6 +84,23 @@ def peak_memory(run: Run, strategy: Any, batch: int) -> float | None:
     run.sample(batch, 0, sampler=strategy, batch_size=batch)
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     return int(peak[1]) * 1024 / 1e6
+
+
+def energy(run: Run, strategy: Any, batch: int) -> float | None:
+    """Joules a sample by the GPU's own counter (NVML); None where there is none."""
+    if not run.device.startswith("cuda"):
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(run.device).uuid}"
+        device = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        before = pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
+        run.sample(batch, 0, sampler=strategy, batch_size=batch)
+        return (pynvml.nvmlDeviceGetTotalEnergyConsumption(device) - before) / 1000 / batch
+    except Exception:  # no such library, or a device that does not count
+        return None
 
 
 def train_flops(run: Run, batch: int) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.families.base import GenerativeModule
 from aigc.lab import extractors
@@ -14,6 +15,7 @@ from aigc.lab.conf import describe
 from aigc.lab.costs import more_costs, timed_samples
 from aigc.lab.judge import Judge
 from aigc.lab.neighbours import save_nearest
+from aigc.lab.opinion import opinion
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
 from aigc.metrics.registry import Pairs, chosen
@@ -21,6 +23,7 @@ from aigc.metrics.suite import judge
 from aigc.runs import RunDir, shown_folder
 
 SHOWN = 64
+QUICK = 1000  # examples of a quick evaluation at most
 CONTINUED = 256  # reference texts that a model goes on from
 REBUILT = 256  # reference examples that it gives back
 
@@ -30,12 +33,15 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     `references.jsonl`."""
     quiet()
     counts, names = run.store.meta["counts"], config["metrics"]
-    n = config["n"] or min(run.config["budget"]["samples"], counts["test"], counts["validation"])
+    n = size(
+        config["n"], min(counts["test"], counts["validation"]), run.config["budget"]["samples"]
+    )
     if config["by_class"]:
         from aigc.lab.classes import evaluate_by_class
 
         return evaluate_by_class(run, config, n)
-    judge_ = Judge(run.store, n, config["extractors"], names=names)
+    quick = config["n"] == "quick"
+    judge_ = Judge(run.store, n, config["extractors"], names=names, quick=quick)
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
     strategy = run.strategy(node)
     samples, cost = timed_samples(run, n, seed, strategy, batch)
@@ -46,6 +52,8 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
         facts["nats"] = likelihood(run, judge_.ref, judge_.y, batch)
     if "continued" in judge_.needs:
         facts["continued"] = continuations(run, judge_, seed, strategy, batch)
+    if "judged" in judge_.needs:
+        facts |= opinion(config["judge"], run.codec.decode(samples.ids))
     if judge_.needs & {"pairs", "perceived"}:
         facts |= reconstructions(run, judge_)
     evidence = judge_.evidence(samples.ids, samples.y, **facts)
@@ -63,6 +71,15 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     run.dir.add_rows([{**row, **facts} for row in rows])
     run.dir.add_rows(judge_.cached_baselines(), "references.jsonl")
     return run.dir
+
+
+def size(asked: int | str | None, there: int, budget: int) -> int:
+    """How many examples are judged: a number, `quick`, or as many as there are and were planned."""
+    if asked == "quick":
+        return min(QUICK, there)
+    if asked is not None and (not isinstance(asked, int) or asked < 1):
+        raise BadInput(f"n={asked}: a number of examples, or quick")
+    return asked or min(budget, there)
 
 
 def judged(run: RunDir) -> bool:

@@ -30,8 +30,9 @@ class Judge:
         extractors: list[str],
         dims: int | None = None,
         names: list[str] | str | None = None,
+        quick: bool = False,
     ):
-        self.store, self.codec, self.n = store, store.codec, n
+        self.store, self.codec, self.n, self.quick = store, store.codec, n, quick
         self.ref, self.y = store.examples("test", n)
         if len(self.ref) < 4:
             raise BadInput(f"{len(self.ref)} test examples (n, or all there are): at least 4")
@@ -56,8 +57,9 @@ class Judge:
 
     @property
     def reference(self) -> str:
-        """Data set, split and content."""
-        return f"{self.store.meta['name']}/test#{self.store.meta['hash']}"
+        """Data set, split and content; `quick` sets a quick evaluation apart from all others."""
+        name = f"{self.store.meta['name']}/test#{self.store.meta['hash']}"
+        return f"{name} quick" if self.quick else name
 
     def evidence(
         self, gen: Tensor | None, y: Tensor | None = None, **facts: Any

@@ -84,6 +84,7 @@ class Train:
     augment: dict[str, Any] | None = None
     adversary: dict[str, Any] | None = None
     balance: str | None = None
+    probe: list[str] | None = None
     init: str | None = None
     init_freeze: list[str] | None = None
     resume: str = "auto"
@@ -113,11 +114,12 @@ class Evaluate:
     """`aigc evaluate`."""
 
     run: str = MISSING
-    n: int | None = None
+    n: Any = None
     seed: int = 0
     batch_size: int = 256
     extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
     metrics: Any = None
+    judge: str | None = None
     by_class: bool = False
     sampler: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING

@@ -31,6 +31,7 @@ from aigc.lab.checkpoint import AtomicIO, rehearse
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
+from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
 from aigc.lab.resume import begin, ended, losses, starting_point
 from aigc.lab.run import Run, Samples, save_weights
 from aigc.lab.stage import first_stage, keep
@@ -127,12 +128,19 @@ def make_trainer(
     if "nats" not in model.provides and settings["validations"]:
         sampler = build.sampler(config["sampler"], config["model"]["name"])
         callbacks.append(Health(store, run, sampler, batches, budget["batch_size"]))
+    if (names := wanted(config)) and settings["validations"]:
+        sampler = build.sampler(config["sampler"], config["model"]["name"])
+        callbacks.append(Probe(store, sampler, names, kept_metric(settings["keep"])))
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
     callbacks.append(checkpoints(config, run, model, store))
     if settings["patience"] is not None:
         callbacks.append(
-            EarlyStopping("val/loss", patience=settings["patience"], check_on_train_epoch_end=False)
+            EarlyStopping(
+                best_by(config, model) or "val/loss",
+                patience=settings["patience"],
+                check_on_train_epoch_end=False,
+            )
         )
     if settings["compile"]:
         for child in model.children():
@@ -164,16 +172,21 @@ def make_trainer(
 def checkpoints(
     config: dict[str, Any], run: RunDir, model: GenerativeModule, store: Store
 ) -> Checkpoints:
-    """States to go on from, and the weights of the best validation: by its loss where the family
-    has one, by the Frechet distance (`best_fd`) where it has none."""
+    """States to go on from, and the weights of the best validation."""
     settings, size = config["trainer"], config["budget"]["batch_size"]
-    if settings["keep"] not in (known := ("best", "best_fd", "last")):
-        raise unknown("trainer.keep", settings["keep"], known)
-    watched = "nats" not in model.provides
-    monitor = {"best": None if watched else "val/loss", "best_fd": "val/fd" if watched else None}
-    best = monitor.get(settings["keep"]) if settings["validations"] else None
+    best = best_by(config, model) if settings["validations"] else None
     facts = {"signature": signature(config), "data": store.meta["hash"]}
     return Checkpoints(run, size, settings["save_every"], best, facts)
+
+
+def best_by(config: dict[str, Any], model: GenerativeModule) -> str | None:
+    """What the best validation is the lowest of: its loss where the family has one, or a metric
+    (`best_fd`); None where the last weights are kept."""
+    keep, likely = config["trainer"]["keep"], "nats" in model.provides
+    metric = kept_metric(keep)
+    if metric:
+        return KEPT
+    return "val/loss" if keep == "best" and likely else None
 
 
 def strategy(name: str, model: GenerativeModule) -> Any:

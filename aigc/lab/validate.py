@@ -13,6 +13,7 @@ from aigc.data.datamodule import BALANCES
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
 from aigc.lab.check import Config, check, check_options
+from aigc.lab.probe import kept_metric, wanted
 
 # Numbers below these make no sense anywhere; what else a class refuses it says itself.
 LEAST = {
@@ -45,8 +46,13 @@ def validate(config: Config) -> None:
     check_options(config["dataset"], facts.load, "dataset")
     family = get_class(config["model"]["_target_"])
     _view(config, family.needs)
-    if config["trainer"]["patience"] is not None and "nats" not in family.provides:
-        raise BadInput(f"trainer.patience: a {config['model']['name']} has no validation loss")
+    wanted(config)
+    kept = kept_metric(config["trainer"]["keep"])
+    if config["trainer"]["patience"] is not None and not kept and "nats" not in family.provides:
+        raise BadInput(
+            f"trainer.patience: a {config['model']['name']} has no validation loss: "
+            "say what to stop by, trainer.keep=best_fd"
+        )
     for role in family.roles:
         check(config["net"][role], f"net.{role}")
     check(config["optimizer"], "optimizer")

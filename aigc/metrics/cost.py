@@ -45,3 +45,10 @@ _cost(
     cost="model",
     shown=False,
 )
+_cost(
+    "energy_j",
+    "low",
+    "Joules of the GPU for one sample at the given batch, where it counts them.",
+    cost="model",
+    shown=False,
+)

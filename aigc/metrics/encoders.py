@@ -55,7 +55,7 @@ class Encoder:
             self.prepare = _preparation(path, modality)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} holds no encoder of {modality}: {error}") from error
-        self.id, self.sha, self.modality = f"hf-{path.name}", _content(path), modality
+        self.id, self.sha, self.modality = f"hf-{path.name}", content(path), modality
 
     @torch.no_grad()
     def __call__(self, data: Any) -> Tensor:
@@ -101,7 +101,7 @@ def _resampled(extractor: Any, sounds: list) -> dict[str, Tensor]:
     return extractor(waves, sampling_rate=rate, padding=True, return_tensors="pt")
 
 
-def _content(path: Path) -> str:
+def content(path: Path) -> str:
     """A hash of the weights that lie in a folder; BadInput where there are none."""
     files = sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
     if not files:

@@ -50,6 +50,25 @@ def perplexity(evidence: Evidence) -> tuple[float, float]:
     return exp(mean), exp(mean) * error
 
 
+BY_JUDGE = {"needs": {"judged"}, "modalities": frozenset({"text"}), "cost": "model", "shown": False}
+
+
+@metric("generative_perplexity", **BY_JUDGE, better="low", axis="fidelity", stat="mean")
+def generative_perplexity(evidence: Evidence) -> tuple[float, float]:
+    """Perplexity of the samples under another language model; repetition lowers it, so read it
+    beside their entropy."""
+    nats, tokens, _ = evidence.judged
+    mean, error = _mean(nats / tokens.double().mean())
+    return exp(mean), exp(mean) * error
+
+
+@metric("token_entropy", **BY_JUDGE, better="high", axis="diversity", stat="mean")
+def token_entropy(evidence: Evidence) -> tuple[float, float]:
+    """Mean entropy in bits of the judge's tokens within a sample (Zheng et al. 2024): low where
+    samples repeat themselves."""
+    return _mean(evidence.judged.entropy)
+
+
 def _mean(values: torch.Tensor) -> tuple[float, float]:
     """Mean over examples and its standard error."""
     values = values.double()

@@ -31,6 +31,15 @@ class Pairs(NamedTuple):
     rate: int = 0
 
 
+class Judged(NamedTuple):
+    """Texts to a language model: nats `(n,)` and predicted tokens `(n,)` of each text or window,
+    and the entropy in bits of the tokens in it `(n,)`."""
+
+    nats: Tensor
+    tokens: Tensor
+    entropy: Tensor
+
+
 class Rows(NamedTuple):
     """A table as ids: `gen`, `ref` and `train (n, columns)`. `ordered` says of each column whether
     its levels have an order; `labels (n,)` of the three, where the data set has any."""
@@ -51,7 +60,8 @@ class Evidence:
     split, `train` of the training split. `nats (n_ref,)` bounds `-log p` of each reference
     example, which has `dims` ids and, for text, `nbytes (n_ref,)` bytes and `tokens (n_ref,)`
     that are predicted. `continued` are texts that the model wrote after beginnings of reference
-    examples, and how those do go on; `written` are whole texts of its own. `probs (n, classes)`
+    examples, and how those do go on; `written` are whole texts of its own, `judged` what another
+    language model says of them. `probs (n, classes)`
     are a classifier's for generated, `ref_probs` for reference examples; `perceived (n_pairs,)`
     distances of the pairs to a perceptual network. `by` names the network that gave a field,
     `missing` says why one is absent. `gen_y`, `ref_y`, `train_y`
@@ -68,6 +78,7 @@ class Evidence:
     tokens: Tensor | None = None
     continued: tuple[list[str], list[str]] | None = None
     written: list[str] | None = None
+    judged: Judged | None = None
     pairs: Pairs | None = None
     perceived: Tensor | None = None
     rows: Rows | None = None

@@ -94,6 +94,7 @@ def _counts(metric: Metric, evidence: Evidence) -> Row:
         ("pairs", *(evidence.pairs or (None, None))[:2]),
         ("rows", *(evidence.rows or (None, None))[:2]),
         ("written", evidence.written, None),
+        ("judged", evidence.judged and evidence.judged.nats, None),
         ("probs", evidence.probs, evidence.ref_probs),
         ("perceived", evidence.perceived, evidence.perceived),
     ):

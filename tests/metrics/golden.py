@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from aigc.metrics.registry import Evidence, Pairs, Rows
+from aigc.metrics.registry import Evidence, Judged, Pairs, Rows
 
 _r = np.random.RandomState(0)
 _drawn = [
@@ -86,6 +86,12 @@ def _continued(n: int = 3) -> Evidence:
 
 def _written(texts: list[str] = TEXTS) -> Evidence:
     return Evidence("text", written=texts)
+
+
+def _judged() -> Evidence:
+    tokens = torch.tensor([3, 5])
+    nats = tokens.double() * np.log(11)
+    return Evidence("text", judged=Judged(nats, tokens, torch.tensor([1.0, 2.0])))
 
 
 def _zipf() -> Evidence:
@@ -205,6 +211,8 @@ GOLDEN = [
     Golden("perplexity", lambda: _tokens(5), 23.0586507, 1e-6, "the same, the last three masked"),
     Golden("perplexity", lambda: Evidence("text", nats=torch.full((2,), 4 * np.log(50257)),
            tokens=torch.tensor([4, 4])), 50257.0, 0.1, "uniform over the vocabulary"),
+    Golden("generative_perplexity", _judged, 11.0, 1e-9, "uniform over 11 tokens"),
+    Golden("token_entropy", _judged, 1.5, 1e-12, "mean"),
     Golden("bleu_1", _continued, 78.94736842, 1e-7, "sacrebleu, torchmetrics, nltk"),
     Golden("bleu_2", _continued, 66.63924875, 1e-7, "sacrebleu, torchmetrics, nltk"),
     Golden("bleu_3", _continued, 51.50613257, 1e-7, "sacrebleu, torchmetrics, nltk"),
@@ -245,7 +253,7 @@ GOLDEN = [
         Golden(name, lambda name=name: _cost(name), 3.0, 0, "what was measured")
         for name in (
             *("samples_per_second", "nfe", "parameters", "train_seconds"),
-            *("latency_ms", "peak_mb", "train_flops"),
+            *("latency_ms", "peak_mb", "train_flops", "energy_j"),
         )
     ),
 ]  # fmt: skip
