@@ -86,8 +86,8 @@ class GenerativeModule(L.LightningModule):
         sample."""
 
     def observe(self, ids: Tensor, y: Tensor | None) -> None:
-        """Called once after training with training examples; for what a sampler needs of the
-        data."""
+        """Called after training, and before samples are judged in training, with training examples;
+        for what a sampler needs of the data."""
 
     def remember(self, y: Tensor) -> None:
         """Take in how often the labels `(N,)` or captions `(N, L)` of the training data occur."""

@@ -14,6 +14,7 @@ from aigc.metrics.registry import Evidence, Metric, Undefined
 from aigc.metrics.suite import METRICS
 
 EXAMPLES = 256  # validation examples, and as many samples
+OBSERVED = 4096  # training examples that a sampler may learn from, as at the end of training
 WORST = 1e30  # what an undefined value counts as where the best is kept
 KEPT = "val/probe_kept"
 
@@ -58,6 +59,7 @@ class Probe(L.Callback):
         """Fix the extractor and the data."""
         self.field = self.store.codec.field
         held, _ = self.store.examples("validation", EXAMPLES)
+        self.seen = self.store.examples("train", OBSERVED)
         seen = self.field(self.store.examples("train", 1024)[0])
         self.extractor = RandConv(seen, dims_for(len(held)))
         self.ref, self.train = self.extractor(self.field(held)), self.extractor(seen)
@@ -76,6 +78,7 @@ class Probe(L.Callback):
 
     def _values(self, module: Any) -> dict[str, float]:
         """The metrics of fresh samples; those that mean nothing are left out."""
+        module.observe(*(x if x is None else x.to(module.device) for x in self.seen))
         ids: Tensor = module.sample(len(self.ref), sampler=self.sampler)[0]
         gen = self.extractor(self.field(ids.cpu()))
         evidence, found = Evidence(self.store.codec.modality, gen, self.ref, self.train), {}

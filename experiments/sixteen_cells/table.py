@@ -23,6 +23,8 @@ def main(paths: list[str]) -> None:
     names = [line.name for line in found[0].models + found[0].references]
     for name in names:
         print(f"| {name} | {' | '.join(cell(table, name) for table in found)} |")
+    for table in found:
+        print(*(f"\n{table.dataset}: {note}" for note in table.notes if "Welch" in note))
 
 
 def cell(table: Table, name: str) -> str:
@@ -35,11 +37,12 @@ def cell(table: Table, name: str) -> str:
 
 
 def value(line: Line, metric: str, form: str) -> str:
-    """The line's value of a metric on its first extractor."""
+    """The line's value of a metric on its first extractor, with its interval over several seeds."""
     cells = [c for column, c in line.cells.items() if column.metric == metric]
     if not cells:
         return "–"
-    return f"{'≤ ' if cells[0].kind == 'bound' else ''}{cells[0].value:{form}}"
+    spread = f" ± {cells[0].half:{form}}" if cells[0].seeds > 1 and cells[0].half else ""
+    return f"{'≤ ' if cells[0].kind == 'bound' else ''}{cells[0].value:{form}}{spread}"
 
 
 if __name__ == "__main__":
