@@ -38,7 +38,7 @@ def _of_run(run: Run, texts: list[str]) -> Judged:
     parts = [part.to(run.device) for part in ids.split(BATCH)]
     nats = torch.cat([run.model.nats(run.model.view.encode(part), None).cpu() for part in parts])
     tokens = torch.full((len(ids),), ids.shape[1])
-    return Judged(nats.double(), tokens, torch.stack([entropy(row) for row in ids]))
+    return Judged(nats.double(), tokens, torch.stack([entropy(row) for row in ids]), len(texts))
 
 
 @torch.no_grad()
@@ -62,7 +62,8 @@ def _of_transformers(folder: Path, texts: list[str]) -> Judged:
         for row in rows
     ]
     tokens = torch.tensor([len(row) - 1 for row in rows])
-    return Judged(torch.stack(nats), tokens, torch.stack([entropy(row) for row in rows]))
+    bits = torch.stack([entropy(row) for row in rows])
+    return Judged(torch.stack(nats), tokens, bits, len(texts))
 
 
 def entropy(ids: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ BY_JUDGE = {"needs": {"judged"}, "modalities": frozenset({"text"}), "cost": "mod
 def generative_perplexity(evidence: Evidence) -> tuple[float, float]:
     """Perplexity of the samples under another language model; repetition lowers it, so read it
     beside their entropy."""
-    nats, tokens, _ = evidence.judged
-    mean, error = _mean(nats / tokens.double().mean())
+    judged = evidence.judged
+    mean, error = _mean(judged.nats / judged.tokens.double().mean())
     return exp(mean), exp(mean) * error
 
 

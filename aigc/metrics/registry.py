@@ -32,12 +32,13 @@ class Pairs(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Texts to a language model: nats `(n,)` and predicted tokens `(n,)` of each text or window,
-    and the entropy in bits of the tokens in it `(n,)`."""
+    """What a language model says of `texts` texts: nats and predicted tokens of each text or window
+    `(n,)`, and the entropy in bits of the tokens in it `(n,)`."""
 
     nats: Tensor
     tokens: Tensor
     entropy: Tensor
+    texts: int
 
 
 class Rows(NamedTuple):

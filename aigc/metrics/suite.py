@@ -94,7 +94,7 @@ def _counts(metric: Metric, evidence: Evidence) -> Row:
         ("pairs", *(evidence.pairs or (None, None))[:2]),
         ("rows", *(evidence.rows or (None, None))[:2]),
         ("written", evidence.written, None),
-        ("judged", evidence.judged and evidence.judged.nats, None),
+        ("judged", evidence.judged and range(evidence.judged.texts), None),
         ("probs", evidence.probs, evidence.ref_probs),
         ("perceived", evidence.perceived, evidence.perceived),
     ):
@@ -120,6 +120,8 @@ def _obstacle(metric: Metric, evidence: Evidence) -> str | None:
             why = evidence.missing.get(need, "which this model or data set does not give")
             return f"needs {need}, {why}"
     if evidence.gen is not None and "gen" in metric.needs:
+        if not evidence.once("finite", lambda: bool(evidence.gen.isfinite().all())):
+            return "features of the samples are not finite"
         least = metric.min_n(evidence.gen.shape[1])
         n = min(len(evidence.gen), len(evidence.ref))
         if n < least:

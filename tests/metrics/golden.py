@@ -91,7 +91,7 @@ def _written(texts: list[str] = TEXTS) -> Evidence:
 def _judged() -> Evidence:
     tokens = torch.tensor([3, 5])
     nats = tokens.double() * np.log(11)
-    return Evidence("text", judged=Judged(nats, tokens, torch.tensor([1.0, 2.0])))
+    return Evidence("text", judged=Judged(nats, tokens, torch.tensor([1.0, 2.0]), 2))
 
 
 def _zipf() -> Evidence:

@@ -393,6 +393,13 @@ def test_too_few_examples_are_refused_not_scored():
     assert rows[0]["reason"] == "needs at least 32 examples for 16 features, has 20"
 
 
+def test_features_that_are_not_finite_are_told_not_scored():
+    broken = Y.clone()
+    broken[3, 2] = float("nan")
+    rows = judge({"pca16@abc": features(broken)}, "x/test#1", names=["fd", "c2st", "precision"])
+    assert {row["reason"] for row in rows} == {"features of the samples are not finite"}
+
+
 def test_a_value_that_means_nothing_has_a_reason_instead():
     few = torch.arange(4.0, dtype=torch.float64).repeat(100)[:, None].expand(-1, 2)
     row = judge({"pca2@abc": features(few, few, train=few)}, "x/test#1", names=["nn_ratio"])[0]
