@@ -16,7 +16,8 @@ def test_entropy_of_tokens():
 
 
 def test_without_a_judge_the_reason_says_how(smoke):
-    run = aigc.load(smoke("model=autoregressive", "modality=text", "trainer.preview=0"))
+    words = ("model=autoregressive", "modality=text", "trainer.preview=0", "study=opinion")
+    run = aigc.load(smoke(*words))
     words = ["metrics=[generative_perplexity,token_entropy]", "n=16"]
     rows = aigc.evaluate(run, *words)
     assert "judge=RUN" in rows[0]["reason"] and rows[0]["value"] is None
