@@ -109,6 +109,7 @@ def test_a_sweep_that_is_stopped_leaves_states_and_goes_on(number: int, folders:
     while any(run.state == "running" for run in RunDir.below(study)):
         assert time.monotonic() < until  # nothing is left behind that trains
         time.sleep(0.1)
+    assert not weights(study)
     (run,) = RunDir.below(study)
     assert list((run / "checkpoints").glob("last-*.ckpt"))
     finished(sweep(*words))

@@ -11,7 +11,9 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import connection, parent_process
 from pathlib import Path
+from threading import Thread
 
 
 def work(words: list[str], log: str, env: dict[str, str]) -> int:
@@ -42,11 +44,17 @@ def apart(words: list[str], log: str, env: dict[str, str]) -> int:
 def forked(words: list[str], log: str, env: dict[str, str]) -> None:
     """`work` in a process that was forked for this command alone, and ends with it."""
     os.setsid()  # Ctrl-C is the sweep's
-    die_with_parent()
+    Thread(target=_end_with_sweep, daemon=True).start()
     code = work(words, log, env)
     with said_to(log):
         atexit._run_exitfuncs()  # a forked process would leave them out
     sys.exit(code)
+
+
+def _end_with_sweep() -> None:
+    """Save the state when the sweep is killed; the process that forked this one outlives it."""
+    connection.wait([parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def command(words: list[str]) -> list[str]:
