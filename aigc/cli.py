@@ -17,6 +17,7 @@ HELP = """\
 aigc: train, sample and judge four families of generative models by one protocol
 
   aigc train model=M modality=D [dataset=..] [budget=smoke|small|paper] [seed=..] [study=..]
+  aigc plan [-m] ...                    what `aigc train ...` would cost: parameters, time, disk
   aigc sweep status|table DIR|STUDY     cells of `aigc train -m`: what is done, and one table
   aigc sample run=DIR [n=16] [seed=0] [y=LABEL] [sampler=..] [out=DIR] [batch_size=..]
   aigc evaluate run=DIR [n=..] [seed=0] [sampler=..]        a run, or every run of a study
@@ -233,6 +234,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "figure": passed_on("figure", "aigc.lab.studies"),
     "demo": passed_on("demo", "aigc.lab.demo"),
     "list": passed_on("list", "aigc.lab.listing"),
+    "plan": passed_on("plan", "aigc.lab.plan"),
     "sweep": passed_on("sweep", "aigc.lab.sweeps.table"),
     "runs": passed_on("runs", "aigc.lab.keeping"),
     "verify": passed_on("verify", "aigc.lab.verify"),

@@ -169,7 +169,15 @@ class GenerativeModule(L.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """The mean training objective on the validation split, as `val/loss`."""
         loss = self.loss(self.view.encode(batch.ids), batch.y)
-        self.log("val/loss", loss.value.detach(), batch_size=len(batch.ids), sync_dist=True)
+        self.log_mean("val/loss", loss.value.detach(), len(batch.ids))
+
+    def log_mean(self, name: str, value: Tensor, rows: int) -> None:
+        """Log the mean over a validation split, to which this batch brings `rows`.
+
+        Lightning rounds the mean of the ranks' counts down; of multiples of their number it is
+        whole.
+        """
+        self.log(name, value, batch_size=rows * self.trainer.world_size, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""

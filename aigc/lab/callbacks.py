@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,51 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from aigc.core.rng import seeds
+from aigc.core.share import Share
 
 
 class Seeds(L.Callback):
-    """Every batch starts from a seed of (run, batch, rank): nothing before it can change what it
-    draws."""
+    """Every batch starts from a seed of (run, batch): nothing before it can change what it draws.
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    A rank draws its share of what the whole batch would draw in one process; where that cannot be
+    (`shared=False`: compiled networks), ranks have seeds of their own.
+    """
+
+    def __init__(self, seed: int, shared: bool = True):
+        self.seed, self.shared, self.share = seed, shared, None
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, index: int) -> None:
-        reseed(seeds(self.seed, 0, index, trainer.global_rank), module.device)
+        rows = len(batch.ids)
+        self._begin(trainer, module, rows, rows * trainer.world_size, self.seed, 0, index)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        self._end()
 
     def on_validation_batch_start(self, trainer, module, batch, index, loader=0) -> None:
-        reseed(seeds(0, 1, index, trainer.global_rank), module.device)
+        rows = total = len(batch.ids)
+        if trainer.world_size > 1:
+            total = int(
+                trainer.strategy.reduce(torch.tensor(rows, device=module.device), reduce_op="sum")
+            )
+        self._begin(trainer, module, rows, total, 0, 1, index)
+
+    def on_validation_batch_end(self, trainer, module, outputs, batch, index, loader=0) -> None:
+        self._end()
+
+    def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
+        self._end()
+
+    def _begin(self, trainer: Any, module: Any, rows: int, total: int, *path: int) -> None:
+        rank, world = trainer.global_rank, trainer.world_size
+        together = world > 1 and self.shared
+        reseed(seeds(*path, 0 if together else rank), module.device)
+        if together:
+            self.share = Share(rank, world, rows, total).__enter__()
+
+    def _end(self) -> None:
+        if self.share:
+            self.share.__exit__(None, None, None)
+        self.share = None
 
 
 def reseed(seed: int, device: torch.device) -> None:
@@ -105,7 +137,7 @@ class Log(L.Callback):
         self._count += 1
         if (index + 1) % self.every == 0 or index + 1 == self.batches:
             self.examples = (index + 1) * self.batch_size
-            means = {f"train/{k}": float(v) / self._count for k, v in self._sums.items()}
+            means = {f"train/{k}": float(v) / self._count for k, v in self._whole(trainer)}
             self._sums, self._count = {}, 0
             self._write(trainer, means)
 
@@ -116,6 +148,13 @@ class Log(L.Callback):
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         self._clock = time.perf_counter()
         self._write(trainer, values)
+
+    def _whole(self, trainer: L.Trainer) -> Iterable[tuple[str, Tensor]]:
+        """The sums, as means over the ranks."""
+        if trainer.world_size == 1 or not self._sums:
+            return self._sums.items()
+        together = torch.stack([v.detach().float().reshape(()) for v in self._sums.values()])
+        return zip(self._sums, trainer.strategy.reduce(together, reduce_op="mean"))
 
     def _write(self, trainer: L.Trainer, values: dict[str, float]) -> None:
         now = time.perf_counter()

@@ -4,11 +4,13 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from aigc.data.store import Store
+from aigc.families.base import GenerativeModule
 from aigc.lab.callbacks import reseed
 from aigc.lab.run import Run, Samples
 
@@ -104,11 +106,16 @@ def energy(run: Run, strategy: Any, batch: int) -> float | None:
 
 
 def train_flops(run: Run, batch: int) -> float | None:
-    """Operations of training, forward and backward of the family's losses; None where the counter
-    sees none (a foreign kernel)."""
-    model, (ids, y) = run.model, run.store.examples("train", batch)
-    x = model.view.encode(ids.to(run.device))
-    y = None if y is None else y.to(run.device)
+    """Operations of training; None where the counter sees none (a foreign kernel)."""
+    counted = flops_per_example(run.model, run.store, batch)
+    return counted and counted * run.dir.status["examples"]
+
+
+def flops_per_example(model: GenerativeModule, store: Store, batch: int) -> float | None:
+    """Operations of the family's losses, forward and backward, counted on one batch."""
+    ids, y = store.examples("train", batch)
+    x = model.view.encode(ids.to(model.device))
+    y = None if y is None else y.to(model.device)
     if hasattr(model, "critic_loss"):  # the generator has its turn every `n_critic` batches
         counted = _flops(model.critic_loss, model, x, y)
         model.critic.requires_grad_(False)
@@ -116,7 +123,17 @@ def train_flops(run: Run, batch: int) -> float | None:
         model.critic.requires_grad_(True)
     else:
         counted = _flops(model.loss, model, x, y)
-    return counted / len(ids) * run.dir.status["examples"] or None
+    return counted / len(ids) or None
+
+
+class Whole:
+    """In the place of FlopCounterMode's tracker of modules: everything is counted together."""
+
+    parents: ClassVar = {"Global"}
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: Any) -> None: ...
 
 
 def _flops(loss: Callable, model: nn.Module, x: Tensor, y: Tensor | None) -> int:
@@ -125,7 +142,9 @@ def _flops(loss: Callable, model: nn.Module, x: Tensor, y: Tensor | None) -> int
     from torch.utils.flop_counter import FlopCounterMode
 
     reseed(0, model.device)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = Whole()  # its own cannot follow a gradient of a gradient
+    with sdpa_kernel(SDPBackend.MATH), counter:
         loss(x, y).value.backward()
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
+from aigc.core.share import strata
 from aigc.core.spec import Space
 from aigc.core.views import Tokens
 from aigc.families.diffusion.discrete_module import DiscreteDiffusion
@@ -19,7 +20,6 @@ from aigc.families.diffusion.discrete_objective import (
     Process,
     Uniform,
     bound,
-    stratified,
 )
 from aigc.families.diffusion.discrete_sampling import (
     Ancestral,
@@ -438,7 +438,7 @@ def test_a_template_is_filled_in(tmp_path):
 
 def test_strata_are_even_and_a_batch_sees_all_of_time():
     torch.manual_seed(0)
-    u = torch.stack([stratified(10, torch.device("cpu")) for _ in range(2000)])
+    u = torch.stack([strata(10) for _ in range(2000)])
     assert (u.mul(10).floor().sort(1).values == torch.arange(10)).all()
     assert (u[:, 3].mean() - 0.5).abs() < 0.03 and (u.mean(1).std() < 0.03)
 

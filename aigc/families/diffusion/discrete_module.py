@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from aigc.core.errors import BadInput, unknown
 from aigc.core.rng import Rng
+from aigc.core.share import strata
 from aigc.families.base import GenerativeModule, Loss
 from aigc.families.diffusion.discrete_objective import (
     PROCESSES,
@@ -16,7 +17,6 @@ from aigc.families.diffusion.discrete_objective import (
     LogLaw,
     bound,
     nats_at,
-    stratified,
 )
 from aigc.families.diffusion.discrete_sampling import Ancestral, MaskedSampler, TokenSampler
 
@@ -57,7 +57,7 @@ class DiscreteDiffusion(GenerativeModule):
 
     def loss(self, x: Tensor, y: Tensor | None) -> Loss:
         """The bound in nats a token, at one time for each example."""
-        u = stratified(len(x), x.device)
+        u = strata(len(x), x.device)
         value = nats_at(self._log_law(y), self.process, x, u, self.steps).mean() / x.shape[1]
         return Loss(value, {"loss": value.detach()})
 

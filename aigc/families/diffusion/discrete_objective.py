@@ -216,12 +216,6 @@ def nats_at(
     return steps * process.kl(log_law(x_t, t), x_0, x_t, t, s).sum(1)
 
 
-def stratified(n: int, device: torch.device) -> Tensor:
-    """`n` uniform numbers, evenly spread from a random offset: less noise in a batch's mean (VDM,
-    Kingma et al. 2021, appendix I)."""
-    return (torch.rand(1, device=device) + torch.arange(n, device=device) / n) % 1
-
-
 def bound(
     log_law: LogLaw, process: Process, x_0: Tensor, terms: int, steps: int | None = None
 ) -> Tensor:

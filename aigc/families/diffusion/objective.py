@@ -12,6 +12,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from aigc.core.share import strata
 from aigc.families.diffusion.predictions import Prediction
 from aigc.families.diffusion.schedules import Schedule, expand
 from aigc.families.likelihoods import discretized_gaussian
@@ -47,9 +48,7 @@ class Objective:
         Times are stratified over the batch, which leaves the mean and lowers the variance (VDM,
         appendix I).
         """
-        offset = torch.rand(1, device=x_0.device)
-        u = (offset + torch.arange(len(x_0), device=x_0.device) / len(x_0)) % 1
-        t = self.schedule.times(u)
+        t = self.schedule.times(strata(len(x_0), x_0.device))
         alpha, sigma = self.schedule(t)
         eps = torch.randn_like(x_0)
         x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps

@@ -176,7 +176,7 @@ class GAN(GenerativeModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """The critic's mean score of unseen data: falling below `score_real` means memorising."""
         score = self.scores(self.view.encode(batch.ids), batch.y).mean()
-        self.log("val/score_real", score, batch_size=len(batch.ids), sync_dist=True)
+        self.log_mean("val/score_real", score, len(batch.ids))
 
     def draw(self, n: int, y: Tensor | None, sampler: Prior | Walk, rng: Rng) -> Iterator[Tensor]:
         """One state: decoded latents."""

@@ -105,7 +105,7 @@ class TextGAN(GenerativeModule):
         """Mean nats a token, as `val/loss`: what a model of likelihood would minimise."""
         x = self.view.encode(batch.ids)
         value = self.nats(x, batch.y).mean() / x.shape[1]
-        self.log("val/loss", value, batch_size=len(x), sync_dist=True)
+        self.log_mean("val/loss", value, len(x))
 
     def draw(self, n: int, y: Tensor | None, sampler: Tokens, rng: Rng) -> Iterator[Tensor]:
         """One state: whole texts."""
