@@ -1,12 +1,22 @@
-"""`hydra/sweeper=random|optuna`: cells that are drawn or searched instead of all of a grid."""
+"""`hydra/sweeper=grid|random|optuna`: all cells of a grid, or some that are drawn or searched."""
 
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, ListConfig
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's own, without composing every cell once more than the launcher does anyway."""
+
+    def validate_batch_is_legal(self, batch: Any) -> None:
+        """Only where the launcher composes one cell after another."""
+        if not hasattr(self.launcher, "cell"):
+            super().validate_batch_is_legal(batch)
 
 
 class CellSweeper(Sweeper):

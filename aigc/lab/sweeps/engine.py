@@ -53,12 +53,13 @@ class Engine:
         with self._listening(), self.screen:
             try:
                 while not self.told:
+                    began = time.monotonic()
                     self._poll()
                     more = not self.told and self._fill(source)
                     self.screen.show([r.cell for r in self.running])
                     if not (more or self.running or self.again):
                         break
-                    time.sleep(PAUSE)
+                    time.sleep(max(PAUSE, time.monotonic() - began))
                 if self.told:
                     self._stop()
             finally:

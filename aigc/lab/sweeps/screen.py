@@ -65,11 +65,12 @@ class Screen:
         """How far the cells are, when it is time to say so."""
         if (now := time.monotonic()) < self.due:
             return
-        self.due = now + (OFTEN if self.live else SELDOM)
         if self.live:
             self.live.update(self.picture(running), refresh=True)
         else:
             self.note(self.summary(running))
+        took = time.monotonic() - now  # it reads the log of each cell that runs
+        self.due = now + max(OFTEN if self.live else SELDOM, 20 * took)
 
     def summary(self, running: list[Cell]) -> str:
         """`4 of 12 done (1 before), 1 failed, 2 running, 5 waiting, 0:31, about 0:40 left`."""
