@@ -54,7 +54,7 @@ class FakePlace:
     def __init__(self, **acts: list[Callable[[Path], int]]):
         self.acts, self.started, self.most, self.jobs = acts, [], 0, []
 
-    def start(self, words, log, env, processes) -> FakeJob:
+    def start(self, words, log, env, ranks) -> FakeJob:
         self.started.append((words, env))
         run = Path(log).parents[2] / Path(log).stem
         act = self.acts[words[-1].replace("=", "")].pop(0)

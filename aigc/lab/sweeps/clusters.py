@@ -10,7 +10,7 @@ from typing import Any
 
 from aigc.core.errors import BadInput
 from aigc.lab.sweeps.cells import Cell
-from aigc.lab.sweeps.places import Job
+from aigc.lab.sweeps.places import Job, Ranks
 from aigc.lab.sweeps.slots import cores
 from aigc.lab.sweeps.work import apart, at_work, command, stop_work, work
 
@@ -60,11 +60,12 @@ class Ray:
         rooms += [self.total.get("GPU", 0) // (self.gpus * most)] if self.gpus else []
         return max(1, int(min(rooms)))
 
-    def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
+    def start(self, words: list[str], log: str, env: dict[str, str], ranks: Ranks) -> Job:
         """One task; ranks are processes of it, on its machine."""
-        options = {"num_cpus": self.cpus * processes, "num_gpus": self.gpus * processes}
+        count = ranks.processes
+        options = {"num_cpus": self.cpus * count, "num_gpus": self.gpus * count}
         task = self.ray.remote(max_retries=0, **options)(_there)
-        return Task(self.ray, log, task.remote(os.getcwd(), words, log, env, processes))
+        return Task(self.ray, log, task.remote(os.getcwd(), words, log, env, count))
 
     def close(self) -> None:
         """A cluster that was started for the sweep ends with it."""
@@ -140,12 +141,11 @@ class Submitit:
         if self.cluster == "local" and any(c.config["strategy"]["nodes"] > 1 for c in cells):
             raise BadInput("hydra.launcher.cluster=local is one machine: use strategy.nodes=1")
 
-    def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
-        """Submit one job of `processes` tasks."""
-        shape = {"tasks_per_node": processes}
+    def start(self, words: list[str], log: str, env: dict[str, str], ranks: Ranks) -> Job:
+        """Submit one job with a task for each rank."""
+        shape = {"tasks_per_node": ranks.processes}
         if self.cluster == "slurm":
-            nodes = next((w.split("=")[1] for w in words if w.startswith("strategy.nodes=")), "1")
-            shape |= {"nodes": int(nodes), "gpus_per_node": self.gpus * processes}
+            shape |= {"nodes": ranks.nodes, "gpus_per_node": self.gpus * ranks.processes}
         self.executor.update_parameters(name="aigc", **shape)
         threads = os.environ.get("OMP_NUM_THREADS", str(self.threads))
         return Submitted(

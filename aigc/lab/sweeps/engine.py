@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aigc.lab.sweeps import record
 from aigc.lab.sweeps.cells import HOPELESS, Cell
-from aigc.lab.sweeps.places import Job, Place
+from aigc.lab.sweeps.places import ALONE, Job, Place, Ranks
 from aigc.lab.sweeps.screen import Screen
 from aigc.lab.sweeps.slots import Slots
 
@@ -109,8 +109,9 @@ class Engine:
         env = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         cell.began = time.time()
         record.changed(cell)
-        processes = cell.processes if cell.state == "running" else 1
-        job = self.place.start(words, str(cell.log), env, processes)
+        nodes = cell.config["strategy"]["nodes"]
+        ranks = Ranks(cell.processes, nodes) if cell.state == "running" else ALONE
+        job = self.place.start(words, str(cell.log), env, ranks)
         self.running.append(Running(cell, job, devices))
 
     def _unjudged(self, cell: Cell) -> list[str] | None:

@@ -9,13 +9,23 @@ import signal
 import subprocess
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aigc.lab.sweeps.work import command, die_with_parent, forked, stop_work, work
 
 # What a warm process has imported before it forks: everything that training needs.
 IMPORTED = ["aigc.cli", "aigc.lab.tasks", "aigc.lab.schema", "aigc.lab.sweeps.warm"]
 RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class Ranks(NamedTuple):
+    """In how many processes of how many machines a command trains."""
+
+    processes: int | str = 1
+    nodes: int = 1
+
+
+ALONE = Ranks()
 
 
 class Job(Protocol):
@@ -34,8 +44,8 @@ class Job(Protocol):
 class Place(Protocol):
     """Somewhere to run commands."""
 
-    def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
-        """Start `aigc WORDS`, which trains in so many processes of one machine."""
+    def start(self, words: list[str], log: str, env: dict[str, str], ranks: Ranks) -> Job:
+        """Start `aigc WORDS`, which trains in so many processes."""
 
     def close(self) -> None:
         """No more will be started."""
@@ -58,9 +68,9 @@ class Processes:
             self.context.set_forkserver_preload(IMPORTED)
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported
 
-    def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
+    def start(self, words: list[str], log: str, env: dict[str, str], ranks: Ranks) -> Job:
         """Forked where it can be."""
-        if self.context and processes == 1:
+        if self.context and ranks == ALONE:
             process = self.context.Process(target=forked, args=(words, log, os.environ | env))
             process.start()
             return Forked(process)
@@ -129,7 +139,7 @@ class Joblib:
         env = {"OMP_NUM_THREADS": str(threads)} | os.environ
         self.executor = get_reusable_executor(max_workers=jobs, timeout=None, env=env)
 
-    def start(self, words: list[str], log: str, env: dict[str, str], processes: int) -> Job:
+    def start(self, words: list[str], log: str, env: dict[str, str], ranks: Ranks) -> Job:
         """One command in a free worker."""
         return Promise(self, log, self.executor.submit(work, words, log, env))
 
