@@ -29,7 +29,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc verify DIR...                    says what is damaged in runs
   aigc figure [NAME|all] [budget=..]    a paper's figure, with a verdict on each of its claims
   aigc demo                             four families on handwritten digits, judged and compared
-  aigc list [datasets|models|samplers|metrics|nets|experiments]
+  aigc list [datasets|models|samplers|metrics|nets|experiments|sweeps]
   aigc doctor                           versions, devices, optional parts, data found
 
   M is one of `aigc list models`; D is text, image, audio or tabular. Sweep with -m: aigc train

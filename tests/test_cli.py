@@ -96,7 +96,7 @@ def test_loggers_come_on_top_of_the_log(aigc):
 
 
 @pytest.mark.parametrize(
-    "kind", ["datasets", "models", "samplers", "metrics", "nets", "experiments"]
+    "kind", ["datasets", "models", "samplers", "metrics", "nets", "experiments", "sweeps"]
 )
 def test_list(aigc, kind: str):
     code, out, _ = aigc("list", kind)
@@ -104,6 +104,7 @@ def test_list(aigc, kind: str):
     wanted = {
         "datasets": "digits", "models": "autoregressive", "samplers": "ddim",
         "metrics": "coverage", "nets": "net/denoiser=unet", "experiments": "tinyshakespeare_cpu",
+        "sweeps": "hydra/sweeper=optuna",
     }  # fmt: skip
     assert wanted[kind] in out
 

@@ -93,6 +93,17 @@ def experiments() -> tuple[list[str], list[list[str]]]:
     return ["experiment", "about"], rows
 
 
+def sweeps() -> tuple[list[str], list[list[str]]]:
+    """Where the cells of `aigc train -m` run, and how they are chosen."""
+    rows = []
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        for file, node in _nodes(group):
+            lines = [x.lstrip("# ") for x in file.read_text().splitlines() if x.startswith("# ")]
+            settings = ", ".join(k for k in node if k != "_target_")
+            rows.append([f"{group}={file.stem}", f"{' '.join(lines)} Settings: {settings}."])
+    return ["choice", "about"], rows
+
+
 def _nodes(group: str) -> list[tuple[Path, dict]]:
     files = sorted((conf_dir() / group).glob("*.yaml"))
     return [(file, yaml.safe_load(file.read_text())) for file in files]
@@ -105,4 +116,5 @@ KINDS = {
     "metrics": metrics,
     "nets": nets,
     "experiments": experiments,
+    "sweeps": sweeps,
 }

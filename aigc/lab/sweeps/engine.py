@@ -106,7 +106,8 @@ class Engine:
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         with cell.log.open("a") as file:
             file.write(f"--- {time.strftime('%F %T')}  aigc {' '.join(words)}\n")
-        env = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
+        env = {"WANDB_RUN_GROUP": cell.config["study"], "WANDB_NAME": cell.name}
+        env |= {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         cell.began = time.time()
         record.changed(cell)
         nodes = cell.config["strategy"]["nodes"]
