@@ -111,9 +111,9 @@ def planned(config: dict[str, Any]) -> Cost:
     if (y := store.labels("train")) is not None:
         model.remember(torch.from_numpy(y))
     budget = config["budget"]
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = sum(x.numel() * x.element_size() for x in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    averaged = weights if config["model"]["ema"] else 0
+    averaged = trained if config["model"]["ema"] else 0
     memory = weights + 3 * trained + averaged + activations(model, store, budget["batch_size"])
     flops = flops_per_example(model, store, min(budget["batch_size"], 64))
     probe = probed(config, model, store)

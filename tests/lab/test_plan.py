@@ -17,7 +17,7 @@ def test_a_plan_knows_the_run(smoke, family: str):
     assert cost.parameters == run.status["parameters"]
     file = (run / "checkpoints" / "model.safetensors").stat().st_size
     assert cost.disk == pytest.approx(file, rel=0.2)
-    assert cost.memory > 4 * cost.disk and cost.peak_disk > 2 * cost.disk
+    assert cost.memory > 2 * cost.disk and cost.peak_disk > 2 * cost.disk
     assert cost.flops > 2 * 3 * cost.parameters and cost.seconds > 0 and cost.speed > 0
 
 
