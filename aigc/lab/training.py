@@ -119,11 +119,8 @@ def make_trainer(
     batches = -(-budget["examples"] // budget["batch_size"])
     log = Log(run / "log.csv", budget["batch_size"], batches, settings["log_points"])
     title = f"{config['model']['name']} on {config['dataset']['name']}"
-    callbacks = [
-        Seeds(config["seed"], not settings["compile"]),
-        Augment(build.augmentations(config)),
-        log,
-    ]
+    seeds_ = Seeds(config["seed"], shared=not settings["compile"])
+    callbacks = [seeds_, Augment(build.augmentations(config)), log]
     callbacks += [Progress(log, title, budget["batch_size"], batches), Spikes(run, log)]
     clip = config["model"]["clip"] if model.automatic_optimization else None
     scaled = settings["precision"] == "16-mixed"  # its scaler skips steps by itself
