@@ -5,6 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from recorder import (  # noqa: F401
+    fault_seed,
+    pytest_addoption,
+    pytest_configure,
+    pytest_runtest_setup,
+    tried,
+)
 
 os.environ.setdefault("WANDB_MODE", "offline")
 

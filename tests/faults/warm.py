@@ -1,0 +1,5 @@
+"""Loaded once by the server that children fork from: libraries imported, each family trained."""
+
+import forked
+
+forked.warm()
