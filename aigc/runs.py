@@ -23,7 +23,7 @@ import yaml
 
 # What may differ between two commands of one and the same run.
 FREE = {"study", "logger", "sampler", "plugins", "hydra", "resume"}
-FREE_TRAINER = {"workers", "where", "log_points", "preview", "save_every"}
+FREE_TRAINER = {"workers", "where", "log_points", "preview", "save_every", "requeue"}
 LATER = ("imbalance", "limit")  # settings of any data set that older runs do not have
 SECRET = re.compile(
     r"((?:^|[._\s])(?:api_?key|token|secret|passw(?:or)?d|credentials?))(=\S+)?", re.I

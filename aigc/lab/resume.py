@@ -23,6 +23,7 @@ from aigc.lab.checkpoint import (
 )
 from aigc.lab.guards import ADVICE, Guard, OutOfMemory, out_of_memory
 from aigc.lab.loggers import lost_rows
+from aigc.lab.signals import Requeued, requeue
 from aigc.runs import RunDir
 
 CARRIED = ("log.csv", "events.jsonl")
@@ -102,6 +103,8 @@ def ended(error: BaseException, trainer: L.Trainer | None) -> BaseException:
     if hasattr(launcher, "kill"):
         with suppress(OSError):
             launcher.kill(signal.SIGKILL)
+    if isinstance(error, Requeued) and trainer.is_global_zero:
+        requeue()
     if isinstance(error, SIGTERMException):
         return SystemExit(128 + signal.SIGTERM)
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):

@@ -39,6 +39,7 @@ class Trainer:
     log_points: int = 200
     preview: int = 64
     save_every: Any = "5m"
+    requeue: str | None = "usr1"
 
 
 @dataclass

@@ -5,7 +5,6 @@ one bad file is survivable; `best-<examples>.ckpt` holds the weights of the best
 """
 
 import re
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from aigc.core.errors import BadInput
 from aigc.lab.checkpoint import Damaged, saved_states, sound
+from aigc.lab.signals import Signals
 from aigc.runs import RunDir
 
 KEPT = 2  # files to go on from
@@ -30,20 +29,25 @@ class Checkpoints(L.Callback):
 
     `every` is a number of examples, or minutes as `5m`; `best` is what the best validation is the
     smallest of, or None. `facts` are what a run to go on from must
-    have in common with this one. A state is also saved when a signal or an error ends the run
-    before its batch has changed a weight, or in a validation, which is then done again.
+    have in common with this one. A state is also saved when one of `signals` or an error ends the
+    run before its batch has changed a weight, or in a validation, which is then done again.
     """
 
     def __init__(
-        self, run: RunDir, batch_size: int, every: str | int, best: str | None, facts: dict
+        self,
+        run: RunDir,
+        batch_size: int,
+        every: str | int,
+        best: str | None,
+        facts: dict,
+        signals: Signals | None = None,
     ):
         self.folder, self.run, self.batch_size = run / "checkpoints", run, batch_size
         self.seconds, self.batches = _interval(every, batch_size)
-        self.monitor, self.facts = best, facts
+        self.monitor, self.facts, self.signals = best, facts, signals or Signals()
         self.best, self.best_at, self._best_saved_at = NEVER, 0, 0
         self._index, self._at = 0, 0  # the batch now, and the one that the newest state begins
         self._training = self._settled = self._validating = self._stripping = False
-        self._told = False  # by SIGTERM, to stop
 
     @property
     def best_file(self) -> Path | None:
@@ -69,8 +73,7 @@ class Checkpoints(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         self._clock, self._training = time.monotonic(), True
-        if trainer.world_size > 1:  # Lightning's handler talks to the other ranks, and may deadlock
-            signal.signal(signal.SIGTERM, self._note)
+        self.signals.listen()  # Lightning's handler talks to the other ranks, and may deadlock
         self._at = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         self._index = self._at - 1
 
@@ -78,7 +81,8 @@ class Checkpoints(L.Callback):
         self._settled, self._index = True, index
         due, told = self._decide(trainer, index)
         if told:
-            raise SIGTERMException
+            self.signals.told = told
+            raise told
         if due and index > self._at:
             self._save(trainer, index)
 
@@ -87,6 +91,10 @@ class Checkpoints(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:
         self._validating = True
+
+    def on_validation_batch_start(self, trainer, module, batch, index, loader=0) -> None:
+        if self.signals.told and self._training and trainer.world_size == 1:
+            raise self.signals.told
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
         self._validating = False
@@ -109,15 +117,18 @@ class Checkpoints(L.Callback):
             return
         _settle(checkpoint["loops"]["fit_loop"], self._validating)
 
+    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
+        self.signals.forget()
+
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
         if not self._training:
             return
+        self.signals.forget()
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        settled = self._settled or (
-            self._validating and not isinstance(exception, KeyboardInterrupt)
-        )
-        settled = settled and trainer.world_size == 1  # other ranks may not be here
-        settled = settled or isinstance(exception, SIGTERMException)  # between batches, on all
+        told = type(exception) is self.signals.told  # between batches, on all ranks
+        safe = self._validating and not isinstance(exception, KeyboardInterrupt)
+        alone = trainer.world_size == 1  # other ranks may not be here
+        settled = told or (alone and (self._settled or safe))
         if settled and done > self._at:
             with suppress(Exception):
                 self._save(trainer, done)
@@ -133,15 +144,13 @@ class Checkpoints(L.Callback):
         goes on from them."""
         _keep(self.folder, "*.ckpt", set())
 
-    def _decide(self, trainer: L.Trainer, index: int) -> tuple[bool, bool]:
-        """Whether to save now, and whether to stop; the same on all ranks."""
-        asked = bool(self.seconds) and time.monotonic() - self._clock >= self.seconds, self._told
+    def _decide(self, trainer: L.Trainer, index: int) -> tuple[bool, type[BaseException] | None]:
+        """Whether to save now, and by what to stop; the same on all ranks."""
+        late = bool(self.seconds) and time.monotonic() - self._clock >= self.seconds
+        asked = late, self.signals.told
         if trainer.world_size > 1:  # rank zero decides, and asking it is not free
-            asked = trainer.strategy.broadcast(asked) if index % 8 == 0 else (False, False)
+            asked = trainer.strategy.broadcast(asked) if index % 8 == 0 else (False, None)
         return asked[0] or bool(self.batches and index % self.batches == 0), asked[1]
-
-    def _note(self, *_: Any) -> None:
-        self._told = True
 
     def _save(self, trainer: L.Trainer, batches: int) -> None:
         trainer.save_checkpoint(self.folder / f"last-{batches * self.batch_size:012d}.ckpt")

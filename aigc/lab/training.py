@@ -15,6 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aigc.core.errors import BadInput, unknown
@@ -34,6 +35,7 @@ from aigc.lab.loggers import loggers
 from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
 from aigc.lab.resume import begin, ended, losses, starting_point
 from aigc.lab.run import Run, Samples, save_weights
+from aigc.lab.signals import Signals
 from aigc.lab.stage import first_stage, keep
 from aigc.lab.states import Checkpoints
 from aigc.lab.transfer import start_from, told
@@ -160,7 +162,7 @@ def make_trainer(
         gradient_clip_val=clip if scaled else None,
         callbacks=callbacks,
         logger=loggers(config, run),
-        plugins=[AtomicIO()],
+        plugins=[AtomicIO(), *slurm()],
         enable_checkpointing=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -177,7 +179,8 @@ def checkpoints(
     settings, size = config["trainer"], config["budget"]["batch_size"]
     best = best_by(config, model) if settings["validations"] else None
     facts = {"signature": signature(config), "data": store.meta["hash"]}
-    return Checkpoints(run, size, settings["save_every"], best, facts)
+    signals = Signals(settings["requeue"])
+    return Checkpoints(run, size, settings["save_every"], best, facts, signals)
 
 
 def best_by(config: dict[str, Any], model: GenerativeModule) -> str | None:
@@ -205,6 +208,12 @@ def strategy(name: str, model: GenerativeModule) -> Any:
         find_unused_parameters=not model.automatic_optimization,
         timeout=timedelta(seconds=float(os.environ.get("AIGC_DDP_TIMEOUT", 600))),
     )
+
+
+def slurm() -> list[SLURMEnvironment]:
+    """Lightning's view of a SLURM job, where this is one, without its own way to queue it again: it
+    saves in the middle of a step."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def finish(

@@ -94,7 +94,7 @@ def test_it_goes_on_as_if_nothing_had_happened(family: str, states, seen):
     resumes_exactly(family, states, seen, [4])
 
 
-@pytest.mark.fault
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_goes_on_from_every_batch(family: str, states, seen):
     resumes_exactly(family, states, seen, list(range(1, BATCHES)))
