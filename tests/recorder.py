@@ -100,8 +100,8 @@ def survived(entries: list[dict[str, Any]]) -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the long form."""
     group = parser.getgroup("faults")
-    group.addoption("--kills", type=int, default=8, help="random kills a family")
-    group.addoption("--soak", type=int, default=2, help="runs a family under random faults")
+    group.addoption("--kills", type=int, default=4, help="random kills a family")
+    group.addoption("--soak", type=int, default=1, help="runs a family under random faults")
     group.addoption("--fault-seed", type=int, default=None, help="of the random faults")
     group.addoption("--faults", default=None, help="file of the rows (faults.json)")
 
@@ -131,7 +131,7 @@ def tried(record_property: Any) -> Any:
 def fault_seed(request: pytest.FixtureRequest) -> int:
     """Printed when a test fails; by the clock in the long form."""
     given = request.config.getoption("--fault-seed")
-    long = request.config.getoption("--kills") > 8 or request.config.getoption("--soak") > 2
+    long = request.config.getoption("--kills") > 4 or request.config.getoption("--soak") > 1
     seed = given if given is not None else int(time.time()) if long else 0
     print(f"--fault-seed {seed}")
     return seed

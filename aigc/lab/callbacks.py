@@ -103,7 +103,8 @@ class Log(L.Callback):
         self.every = max(1, batches // points)
         self.seconds, self.examples, self.latest = 0.0, 0, {}
         self._sums: dict[str, Tensor] = {}
-        self._count, self._clock = 0, time.perf_counter()
+        self._counts: dict[str, int] = {}
+        self._clock = time.perf_counter()
         self._size, self.unwritten = 0, "examples,seconds,name,value\n"
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class Log(L.Callback):
             "examples": self.examples,
             "latest": self.latest,
             "sums": self._sums,
-            "count": self._count,
+            "counts": self._counts,
             "size": self._size,
             "unwritten": self.unwritten,
         }
@@ -121,7 +122,7 @@ class Log(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the rows that the checkpoint knows."""
         self.seconds, self.examples = state["seconds"], state["examples"]
-        self.latest, self._sums, self._count = state["latest"], state["sums"], state["count"]
+        self.latest, self._sums, self._counts = state["latest"], state["sums"], state["counts"]
         self._size, self.unwritten = state["size"], state["unwritten"]
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
@@ -134,11 +135,11 @@ class Log(L.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         for name, value in module.logs.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         if (index + 1) % self.every == 0 or index + 1 == self.batches:
             self.examples = (index + 1) * self.batch_size
-            means = {f"train/{k}": float(v) / self._count for k, v in self._whole(trainer)}
-            self._sums, self._count = {}, 0
+            means = {f"train/{k}": float(v) / self._counts[k] for k, v in self._whole(trainer)}
+            self._sums, self._counts = {}, {}
             self._write(trainer, means)
 
     def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:

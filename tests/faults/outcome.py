@@ -74,7 +74,7 @@ class Attempts:
     """One run, started until it is done; `harm` starts it hurt and gives its exit code.
 
     `deaths` are the attempts that ended a run that had begun, `lost` the most batches that one of
-    them lost, `worst` how long the longest list of damage was.
+    them lost, `damage` what readers would have found broken.
     """
 
     def __init__(self, server: Server, words: list[str], out: Path):
@@ -83,7 +83,7 @@ class Attempts:
         self.deaths, self.lost, self.damage = 0, 0, []
 
     def until_done(self, harm: Callable[["Attempts"], int | None], limit: int = 60) -> None:
-        """Try again until the run is done, and judge it."""
+        """Try again until the run is done."""
         for _ in range(limit):
             saved = self._saved()
             code = harm(self)
@@ -99,9 +99,15 @@ class Attempts:
         assert self.run.is_done, self.out.read_text()
         code, text = self.server.run(["train", *self.words], self.out)
         assert code == 0 and "already trained" in text, text
-        code, text = self.server.run(
-            ["evaluate", f"run={self.run}", "extractors=[pca]"], Path(f"{self.out}.judged")
-        )
+
+    @property
+    def judging(self) -> list[str]:
+        """The words that judge the run."""
+        return ["evaluate", f"run={self.run}", "extractors=[pca]"]
+
+    def judge(self) -> None:
+        """Add the rows of results."""
+        code, text = self.server.run(self.judging, self.out)
         assert code == 0, text
 
     def _saved(self) -> int:

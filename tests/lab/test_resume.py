@@ -1,11 +1,11 @@
 """A run that was interrupted equals one that was not: the examples it saw, its log, its weights."""
 
 import csv
-import hashlib
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from aigc.core.errors import BadInput
-from aigc.lab.callbacks import Seeds
+from aigc.lab.callbacks import Log
 from aigc.lab.checkpoint import Damaged
 from aigc.lab.conf import compose
 from aigc.lab.states import Checkpoints
@@ -49,16 +49,16 @@ def same(one: Path, other: Path) -> bool:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    """The batches that were trained on: their number and a hash of their examples."""
-    batches: list[tuple[int, str]] = []
-    hook = Seeds.on_train_batch_start
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[bytes]]]:
+    """The batches that were trained on: their number and their examples."""
+    batches: list[tuple[int, list[bytes]]] = []
+    hook = Log.on_train_batch_end
 
-    def spy(self, trainer, module, batch, index) -> None:
-        batches.append((index, hashlib.sha256(batch.ids.numpy().tobytes()).hexdigest()))
-        hook(self, trainer, module, batch, index)
+    def spy(self, trainer, module, outputs, batch, index) -> None:
+        batches.append((index, [row.numpy().tobytes() for row in batch.ids]))
+        hook(self, trainer, module, outputs, batch, index)
 
-    monkeypatch.setattr(Seeds, "on_train_batch_start", spy)
+    monkeypatch.setattr(Log, "on_train_batch_end", spy)
     return batches
 
 
@@ -71,33 +71,51 @@ def states(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     return run
 
 
-def state(folder: Path, batch: int) -> Path:
-    return folder / "checkpoints" / f"last-{batch * SIZE:012d}.ckpt"
-
-
-def resumes_exactly(family: str, states: Callable, seen: list, batches: list[int], *words: str):
-    """Go on from the state before each of `batches` in a folder of its own."""
-    whole = states(f"model={family}", "study=whole", *words)
-    order = dict(seen)
-    assert len(order) == len(set(order.values())) == BATCHES
-    for k in batches:
-        seen.clear()
-        given = [f"resume={state(whole, k)}", f"study=part{k}"]
-        part = states(f"model={family}", *given, *words)
-        assert part.name == whole.name
-        assert seen == [(i, order[i]) for i in range(k, BATCHES)], k
-        assert same(whole, part), k
+def state(folder: Path, batch: int, size: int = SIZE) -> Path:
+    return folder / "checkpoints" / f"last-{batch * size:012d}.ckpt"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_goes_on_as_if_nothing_had_happened(family: str, states, seen):
-    resumes_exactly(family, states, seen, [4])
+    whole = states(f"model={family}", "study=whole")
+    order, seen[:] = list(seen), []
+    assert [i for i, _ in order] == list(range(BATCHES))
+    part = states(f"model={family}", f"resume={state(whole, 4)}", "study=part")
+    assert part.name == whole.name
+    assert seen == order[4:] and same(whole, part)
 
 
 @pytest.mark.fault(8)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_goes_on_from_every_batch(family: str, states, seen):
-    resumes_exactly(family, states, seen, list(range(1, BATCHES)))
+def test_it_goes_on_from_every_batch_of_two_epochs(family: str, states, seen, tried):
+    epoch, batch = 80, 16  # five batches, so that a state lies between the epochs
+    words = [f"model={family}", "modality=tabular", "dataset=wine", f"dataset.limit={epoch}"]
+    words += [f"budget.batch_size={batch}", f"budget.examples={2 * epoch}", "study=every"]
+    words += [f"trainer.save_every={batch}"]
+    whole = states(*words)
+    order, last = list(seen), 2 * epoch // batch
+    for k in range(1, last):
+        seen.clear()
+        given = [f"resume={state(whole, k, batch)}", f"study=every{k}"]
+        part = states(*words, *given)
+        assert seen == order[k:], k
+        rows = [row for _, rows in order[:k] + seen for row in rows]
+        assert Counter(rows[:epoch]) == Counter(rows[epoch:])  # no example twice, none missing
+        assert same(whole, part), k
+    tried(tries=last - 1, survived=last - 1, lost_steps=0, lost_rows=0)
+
+
+@pytest.mark.fault(11)
+def test_a_gan_goes_on_between_two_steps_of_its_generator(states, seen, tried):
+    words = ["model=gan", "model.n_critic=3", f"trainer.save_every={SIZE}"]
+    whole = states(*words, "study=odd")
+    order, ends = list(seen), [k for k in range(1, BATCHES) if k % 3]
+    for k in ends:
+        seen.clear()
+        part = states(*words, f"study=odd{k}", f"resume={state(whole, k)}")
+        assert seen == order[k:] and same(whole, part), k
+    assert RunDir(whole).status["examples"] == BATCHES * SIZE  # two optimizers, one budget
+    tried(tries=len(ends), survived=len(ends), lost_steps=0, lost_rows=0)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int, stop: Callable[[], None]) -> None:
@@ -117,8 +135,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int, stop: Callable[[], None
 def test_a_signal_saves_and_the_run_goes_on(monkeypatch, seen, capsys, family: str, batch: int):
     words = [f"model={family}", f"study=signal{batch}", "trainer.save_every=60m"]
     whole = run(*words, f"study=unhurt{batch}")
-    order = dict(seen)
-    seen.clear()
+    order, seen[:] = list(seen), []
     stop_at(monkeypatch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as end:
         run(*words)
@@ -128,12 +145,13 @@ def test_a_signal_saves_and_the_run_goes_on(monkeypatch, seen, capsys, family: s
     assert state(folder.path, batch + 1).exists()  # the batch of the signal is finished
     assert f"kept {(batch + 1) * SIZE} examples, lost 0" in capsys.readouterr().err
     assert run(*words) == folder.path and folder.is_done and "reason" not in folder.status
-    assert seen == list(order.items()) and same(whole, folder.path)
+    assert seen == order and same(whole, folder.path)
     kinds = [row["event"] for row in folder.rows("events.jsonl")]
     assert kinds == ["stopped", "resumed"]
     assert not list((folder / "checkpoints").glob("*.ckpt"))
 
 
+@pytest.mark.fault(9)
 def test_workers_may_change_on_the_way(states, seen):
     def at(where: str) -> list[str]:
         return [f"trainer.where={where}", "trainer.workers=2"]
@@ -142,6 +160,16 @@ def test_workers_may_change_on_the_way(states, seen):
     read = states("model=vae", "study=w1", f"resume={state(whole, 4)}", *at("workers"))
     back = states("model=vae", "study=w2", f"resume={state(read, 6)}", *at("device"))
     assert read.name == whole.name and same(whole, read) and same(whole, back)
+
+
+@pytest.mark.fault(9)
+@pytest.mark.parametrize("validations", [0, 9])
+def test_validations_lie_anywhere(states, validations: int):
+    words = ["model=vae", f"trainer.validations={validations}", f"study=val{validations}"]
+    whole = states(*words)
+    for k in (2, 3, 7):
+        part = states(*words, f"study=val{validations}-{k}", f"resume={state(whole, k)}")
+        assert same(whole, part), k
 
 
 def test_early_stopping_is_remembered(states, seen):
@@ -153,6 +181,7 @@ def test_early_stopping_is_remembered(states, seen):
     assert same(whole, part)
 
 
+@pytest.mark.fault(4)
 def test_the_newest_sound_state_is_taken_and_the_loss_is_said(states, capsys):
     whole = states("model=vae", "study=fall")
     RunDir(whole).mark("failed")
@@ -167,6 +196,7 @@ def test_the_newest_sound_state_is_taken_and_the_loss_is_said(states, capsys):
     assert f"last-{8 * SIZE:012d}.ckpt" in error and log(whole) == expected
 
 
+@pytest.mark.fault(6)
 def test_a_named_file_is_never_replaced(states):
     whole = states("model=vae", "study=named")
     flip(state(whole, 8))
@@ -178,6 +208,7 @@ def test_a_named_file_is_never_replaced(states):
         run("model=vae", "seed=1", "study=named1", f"resume={whole}")
 
 
+@pytest.mark.fault(6)
 def test_damaged_best_weights_are_not_passed_over(states):
     whole = states("model=vae", "study=best")
     RunDir(whole).mark("failed")
@@ -197,6 +228,7 @@ def test_resuming_does_not_rename_a_run():
     assert name() == name("resume=never") == name("trainer.save_every=1000")
 
 
+@pytest.mark.fault(10)
 def test_another_number_of_processes_is_refused():
     from types import SimpleNamespace
 
@@ -216,6 +248,7 @@ def flip(file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(10)
 def test_two_processes_go_on_exactly(tmp_path: Path):
     """A signal to rank zero of two, then the same command again."""
     words = ["model=vae", "strategy=ddp_cpu", *QUICK]
@@ -233,7 +266,7 @@ def test_two_processes_go_on_exactly(tmp_path: Path):
 
 HURT = """
 import os, signal
-from aigc.lab.callbacks import Seeds
+from aigc.lab.callbacks import Log
 hook = Seeds.on_train_batch_start
 def hurt(self, trainer, module, batch, index):
     hook(self, trainer, module, batch, index)

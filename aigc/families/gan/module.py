@@ -152,7 +152,7 @@ class GAN(GenerativeModule):
         generator_opt, critic_opt = self.optimizers()
         with self.attacked(x, lambda x: -self.scores(x, y).sum()) as real:
             loss = self.critic_loss(real, y)
-        self.logs = self.logs | loss.logs
+        self.logs = loss.logs
         self._step(critic_opt, loss.value)
         if self.weight_clip:
             with torch.no_grad():
