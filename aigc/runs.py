@@ -63,6 +63,15 @@ def switched_on(config: dict[str, Any]) -> dict[str, Any]:
     return kept | {"dataset": {k: v for k, v in dataset if k not in LATER or v is not None}}
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, which no run writes and a kilobyte of which can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, which no run writes")
+        return super().compose_node(parent, index)
+
+
 class RunDir:
     """One run's folder."""
 
@@ -88,6 +97,7 @@ class RunDir:
             raise NotARun(f"{path} is not a run folder: it has no config.yaml{_hint(run.path)}")
         if not run.is_done:
             raise NotARun(f"{path}: the run is {run.status['state']}, not done: train it again")
+        run.check_links()
         return run
 
     @classmethod
@@ -117,8 +127,8 @@ class RunDir:
         """The resolved configuration."""
         try:
             text = (self / "config.yaml").read_text()
-            config = yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            config = yaml.load(text, _Plain)
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise NotARun(f"{self / 'config.yaml'} cannot be read: {error}") from error
         if not isinstance(config, dict):
             raise NotARun(f"{self / 'config.yaml'} is not the configuration of a run")
@@ -137,6 +147,14 @@ class RunDir:
                 return "stale"
         except NotARun:
             return "running"
+
+    def check_links(self) -> None:
+        """Raise NotARun where a link leads out of the folder: what is written or removed here would
+        be so there."""
+        root = self.path.resolve()
+        for path in self.path.rglob("*"):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise NotARun(f"{path} leads out of the run's folder, to {path.resolve()}")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -172,6 +190,7 @@ class RunDir:
         """Take up an unfinished attempt where it is."""
         if (self / "results.jsonl").exists():
             raise NotARun(f"{self} holds results and no readable status.json: move it away first")
+        self.check_links()
         kept = {k: v for k, v in self.status.items() if not k.startswith(("failed", "reason"))}
         status = {**kept, "state": "running", "running_at": time.time()}
         write_atomic(self / "status.json", json.dumps(status, indent=1))
@@ -229,8 +248,11 @@ def shown_folder(sampler: str, seed: int) -> str:
 def write_atomic(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    with part.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
 
 

@@ -216,6 +216,7 @@ def test_a_mistake_gets_one_line_and_code_two(aigc, vae: str, words: str, folder
     assert sorted((folders / "runs").rglob("config.yaml")) == before  # nothing half-written
 
 
+@pytest.mark.fault(20)
 def test_broken_data_leave_no_run(aigc, tmp_path: Path, folders: Path):
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
     words = ["modality=tabular", "dataset=csv", f"dataset.path={tmp_path / 'ragged.csv'}"]
@@ -224,6 +225,7 @@ def test_broken_data_leave_no_run(aigc, tmp_path: Path, folders: Path):
     assert not (folders / "runs" / "broken").exists()
 
 
+@pytest.mark.fault(20)
 def test_data_that_have_changed_are_not_taken_for_the_old(aigc, tmp_path: Path):
     file = tmp_path / "own.csv"
     file.write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(60)))

@@ -43,6 +43,7 @@ def test_near_matches_of_a_path(tmp_path: Path):
         RunDir.finished(tmp_path / "study")
 
 
+@pytest.mark.fault(19)
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path):
     run = RunDir(tmp_path / "s" / "a")
     with (

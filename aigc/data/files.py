@@ -1,10 +1,12 @@
 """Reading other people's files: whatever is wrong with one is said in a line that names it."""
 
 import csv
+import gzip
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,9 @@ import pandas as pd
 from aigc.core.errors import BadInput
 
 MAX_PIXELS = 50_000_000  # refuse a decompression bomb before decoding it
+MAX_BYTES = 2**30  # of an archive, unpacked
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever a file is called: PostScript is a program
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
@@ -78,6 +82,13 @@ def read_csv(path: Path) -> pd.DataFrame:
     it)."""
     text = read_text(path)
     lines = csv.reader(text.splitlines(keepends=True))
+    try:
+        return _table(path, lines)
+    except (csv.Error, pd.errors.ParserError) as error:
+        raise BadInput(f"{path}:{lines.line_num}: {error}") from error
+
+
+def _table(path: Path, lines: Any) -> pd.DataFrame:
     header = next(lines)
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise BadInput(f"{path}: the header has no comma; separate columns by commas")
@@ -100,7 +111,7 @@ def read_picture(path: Path, size: int | None) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadInput(
                     f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}"
@@ -117,6 +128,19 @@ def read_picture(path: Path, size: int | None) -> np.ndarray:
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise BadInput(f"{path} cannot be read as a picture: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def read_gzip(path: Path) -> str:
+    """A compressed UTF-8 file; a bomb is refused before it fills the memory."""
+    try:
+        with gzip.open(path) as file:
+            raw = file.read(MAX_BYTES + 1)
+        text = raw.decode()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise BadInput(f"{path} cannot be unpacked: {error}") from error
+    if len(raw) > MAX_BYTES:
+        raise BadInput(f"{path} unpacks to more than {MAX_BYTES:,} bytes")
+    return text
 
 
 def read_idx(path: Path) -> np.ndarray:

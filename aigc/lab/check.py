@@ -1,6 +1,7 @@
 """Configuration held against the signatures of what it is given to, before anything is called."""
 
 import inspect
+import json
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,16 +15,14 @@ Config = Mapping[str, Any]
 
 NOT_ARGUMENTS = ("name", "needs", "families")  # facts of model and sampler nodes
 
-TRUSTED = {
-    "aigc",
-    "torch",
-    "lightning",
-}  # whose classes a run may name; build.plugins adds a user's
+# Packages whose classes a run may name; `trust` and build.plugins add a user's.
+TRUSTED = {"aigc", "torch.nn", "torch.optim"}
 
 
 def trust(config: Config) -> None:
     """Runs may name what this configuration of the user's own does."""
-    TRUSTED.update(str(target).partition(".")[0] for target in _targets(config))
+    foreign = [str(target) for target in _targets(config) if not _trusted(str(target))]
+    TRUSTED.update(target.rpartition(".")[0] for target in foreign)
 
 
 def check_origin(config: Config, folder: object) -> None:
@@ -36,7 +35,10 @@ def check_origin(config: Config, folder: object) -> None:
                 f"{folder} imports a module of its own, {name}: "
                 f"if you trust it, say so: plugins=[{name}]"
             )
-    for target in _targets({key: value for key, value in config.items() if key != "logger"}):
+    kept = {key: value for key, value in config.items() if key != "logger"}
+    if "${" in json.dumps(kept, default=str):
+        raise BadInput(f"{folder} holds an interpolation, which no run writes")
+    for target in _targets(kept):
         if not _trusted(str(target)) or not _trusted(_class(target).__module__):
             among, package = ", ".join(sorted(TRUSTED)), str(target).partition(".")[0]
             raise BadInput(

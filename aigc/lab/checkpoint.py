@@ -79,7 +79,8 @@ def sound(file: Path) -> bool:
     """Whether a checkpoint is as it was written, by the checksums in it, and nothing but data."""
     try:
         with zipfile.ZipFile(file) as archive:
-            if archive.testzip() is not None:
+            packed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
+            if packed or archive.testzip() is not None:  # torch packs nothing, a bomb does
                 return False
         torch.load(file, map_location="cpu", mmap=True, weights_only=True)  # reads the index only
     except Exception:  # whatever readers say of bytes that are not what they should be
@@ -95,7 +96,7 @@ def finite(*states: dict[str, Tensor] | None) -> bool:
 
 def clear_parts(folder: Path) -> None:
     """Remove what writers that were killed have left; for the one process that holds the run."""
-    for part in folder.glob(".*.part-*"):
+    for part in folder.glob("**/.*.part-*"):
         part.unlink(missing_ok=True)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from aigc.core.arrays import read_arrays
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.views import View
@@ -103,7 +103,9 @@ def examples(run: "Run", source: str | Tensor, n: int) -> tuple[Tensor, Tensor |
         return run.store.examples(source, n)
     if not Path(source).is_file():
         raise BadInput(f"edit.source={source}: train, validation, test or an ids.npz")
-    file = np.load(source, allow_pickle=False)
+    file = read_arrays(source)
+    if "ids" not in file:
+        raise BadInput(f"edit.source={source} holds no ids")
     y = torch.from_numpy(file["y"][:n].astype("int64")) if "y" in file else None
     return torch.from_numpy(file["ids"][:n].astype("int64")), y
 

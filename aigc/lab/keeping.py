@@ -44,8 +44,9 @@ def cleaned(run: RunDir) -> Iterator[int]:
     state = run.state
     if state == "running":
         return
+    run.check_links()
     folder = run / "checkpoints"
-    spare = list(folder.glob(".*.part-*"))
+    spare = list(run.path.glob("**/.*.part-*"))
     spare += folder.glob("*.ckpt") if state == "done" else []
     for file in spare:
         yield file.stat().st_size
@@ -58,4 +59,4 @@ def cleaned(run: RunDir) -> Iterator[int]:
 
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder."""
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+    return sum(f.stat().st_size for f in folder.rglob("*") if not f.is_symlink() and f.is_file())

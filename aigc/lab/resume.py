@@ -48,7 +48,7 @@ def begin(config: dict[str, Any], run: RunDir, env: dict[str, Any]) -> Path | No
     if checkpoint or warning:
         run.event("resumed", examples=seen, warning=warning, commit=env["commit"])
         print(warning or f"going on from {seen:,} examples", file=sys.stderr)
-    clear_parts(folder)
+    clear_parts(run.path)
     return checkpoint
 
 

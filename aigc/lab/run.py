@@ -1,5 +1,6 @@
 """A finished run as an object: `aigc.load(DIR)`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,7 +63,7 @@ class Run:
         self.dir = folder
         self.config = folder.config
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        check_origin(self.config, folder)
+        check_origin({**self.config, "nets": folder.status.get("nets")}, folder)
 
     @cached_property
     def codec(self) -> Codec:
@@ -191,8 +192,10 @@ def load(folder: str | Path, device: str | None = None, plugins: Sequence[str] =
 
 def save_weights(model: GenerativeModule, folder: Path) -> None:
     """Weights as safetensors: no code in them, whole or not at all."""
-    part = folder / ".model.safetensors"
+    part = folder / f".model.safetensors.part-{os.getpid()}"
     save_model(model, str(part))
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
     part.replace(folder / "model.safetensors")
 
 

@@ -26,6 +26,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
+@pytest.mark.fault(24, "picture")
 @pytest.mark.parametrize("side", [8_000, 12_000, 40_000])
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, side: int):
     file = tmp_path / "bomb.png"
@@ -36,6 +37,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, side: int):
             read_picture(file, 8)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
 def test_a_picture_that_is_cut_short_is_named(tmp_path: Path, kind: str, share: float):
@@ -50,6 +52,7 @@ def test_a_picture_that_is_cut_short_is_named(tmp_path: Path, kind: str, share: 
         read_picture(file, None)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "PCM_24"])
 def test_a_sound_that_is_cut_short_is_named(tmp_path: Path, subtype: str):
     import soundfile
@@ -68,6 +71,7 @@ def test_a_sound_that_is_cut_short_is_named(tmp_path: Path, subtype: str):
             read_sound(file)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     "text, match",
     [
@@ -90,6 +94,7 @@ def test_gaps_in_a_table_are_data(tmp_path: Path):
     assert read_csv(tmp_path / "t.csv").isna().sum().sum() == 2
 
 
+@pytest.mark.fault(21)
 def test_bytes_that_are_no_text_are_named_by_line(tmp_path: Path):
     (tmp_path / "t.txt").write_bytes(b"one\ntwo\nthr\xffee\n")
     with pytest.raises(BadInput, match=r"t\.txt:3: not UTF-8"):

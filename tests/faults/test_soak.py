@@ -73,7 +73,7 @@ def test_a_sweep_survives(
         words = [f"model={family}", f"seed={seed}", *WORDS]
         unhurt, seconds = whole(server, [*words, f"study=calm{fault_seed}"], tmp_path / "out")
         attempts = Attempts(server, [*words, f"study=soak{fault_seed}"], tmp_path / "out")
-        attempts.until_done(lambda a: attempt(a, rng, seconds))
+        attempts.until_done(partial(attempt, rng=rng, seconds=seconds))
         judge(attempts, rng)
         assert not attempts.damage, attempts.damage
         assert same(attempts.run, unhurt), seed

@@ -27,6 +27,8 @@ def test_what_was_saved_is_loaded(tmp_path: Path):
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 
 
+@pytest.mark.fault(4)
+@pytest.mark.fault(5)
 def test_every_cut_and_every_flipped_byte_of_the_weights_is_found(tmp_path: Path):
     file = save(tmp_path / "last-32.ckpt")
     whole = file.read_bytes()
@@ -60,6 +62,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path):
     assert not marker.exists()
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("key", ["state_dict", "current_model_state"])
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, key: str):
     file = save(tmp_path / "last-32.ckpt")
@@ -69,6 +72,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, key: str):
     assert sound(file) and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.fault(3)
 def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path: Path, monkeypatch):
     file = save(tmp_path / "last-32.ckpt")
     written = torch.save
@@ -96,6 +100,7 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.fault(4)
 def test_the_newest_sound_file_wins(tmp_path: Path):
     run = RunDir(tmp_path / "s" / "r")
     assert starting_point(run, "auto") == (None, "")
@@ -111,6 +116,7 @@ def test_the_newest_sound_file_wins(tmp_path: Path):
         starting_point(run, str(run))
 
 
+@pytest.mark.fault(20)
 def test_too_little_room_is_said_before_training(tmp_path: Path):
     rehearse(tmp_path / "checkpoints", 1000)
     assert not list((tmp_path / "checkpoints").iterdir())

@@ -70,6 +70,7 @@ def test_bad_steps_in_a_row_end_the_run(tmp_path: Path, fused: bool):
     assert torch.equal(parameter, torch.ones(3))
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("family", ["vae", "gan"])
 def test_one_bad_batch_is_survived_and_told(monkeypatch, capsys, family: str):
     poison(monkeypatch, {7})
@@ -80,6 +81,7 @@ def test_one_bad_batch_is_survived_and_told(monkeypatch, capsys, family: str):
     assert all(torch.isfinite(p).all() for p in load(folder.path).model.parameters())
 
 
+@pytest.mark.fault(13)
 def test_endless_nan_ends_the_run_and_no_bad_weights_are_saved(monkeypatch):
     poison(monkeypatch, set(range(5, 20)))
     config = compose("train", ["model=gan", "study=endless", *QUICK])
@@ -105,6 +107,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, batches: set[int]) -> None:
     monkeypatch.setattr(GenerativeModule, "backward", backward)
 
 
+@pytest.mark.fault(18)
 def test_memory_that_runs_out_saves_and_advises(monkeypatch, aigc):
     def full(self, x, y):
         if self.trainer.fit_loop.epoch_loop.batch_idx == 6:
@@ -156,6 +159,7 @@ class Broken:
         raise ConnectionError("no route to host")
 
 
+@pytest.mark.fault(14)
 def test_a_guest_that_fails_is_left_alone_and_its_rows_are_counted(capsys):
     guest = Guest(Broken())
     for step in range(10):
@@ -166,6 +170,7 @@ def test_a_guest_that_fails_is_left_alone_and_its_rows_are_counted(capsys):
     assert capsys.readouterr().err == "Broken: ConnectionError: no route to host\n"
 
 
+@pytest.mark.fault(14)
 def test_a_broken_logger_does_not_end_a_run(monkeypatch):
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -178,6 +183,7 @@ def test_a_broken_logger_does_not_end_a_run(monkeypatch):
     assert lost["rows"] >= len(rows) and "no route" in lost["reason"]
 
 
+@pytest.mark.fault(15)
 def test_rows_that_a_full_disk_refuses_are_written_later(tmp_path: Path):
     log = Log(tmp_path / "log.csv", batch_size=1, batches=100, points=100)
     log._append("1,0,a,1\n")

@@ -109,6 +109,7 @@ def test_a_run_under_another_name_is_found_out(run: RunDir, capsys):
     assert "gives the name vae-digits-s0-" in capsys.readouterr().out
 
 
+@pytest.mark.fault(23, "environment")
 def test_a_configuration_that_asks_for_secrets_is_refused(run: RunDir):
     (run / "config.yaml").write_text("model: {name: '${oc.env:HOME}'}")
     with pytest.raises(NotARun, match="interpolation, which no run writes"):
@@ -134,6 +135,7 @@ EVIL = [
 ]
 
 
+@pytest.mark.fault(23, "class of a run")
 @pytest.mark.parametrize("where", ["model", "net", "codec"])
 @pytest.mark.parametrize("node", EVIL)
 def test_a_run_names_classes_of_trusted_packages_alone(
@@ -145,6 +147,7 @@ def test_a_run_names_classes_of_trusted_packages_alone(
         check_origin(config, tmp_path)
 
 
+@pytest.mark.fault(23, "class of a run")
 def test_a_run_imports_no_module_that_the_user_has_not_named(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

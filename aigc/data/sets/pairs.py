@@ -1,7 +1,6 @@
 """Texts in two parts, a prompt and the completion that is to be learned: questions, dialogues,
 translations, gaps."""
 
-import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from aigc.core.errors import BadInput
 from aigc.data.datasets import Source, dataset, locate
-from aigc.data.files import own_path, read_text
+from aigc.data.files import own_path, read_gzip, read_text
 
 Pair = tuple[str, str]
 GAP = "<gap>"
@@ -59,7 +58,10 @@ def multi30k(source: str = "en", target: str = "de") -> Source:
     names = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
     parts = {}
     for split, name in names.items():
-        texts = [_gunzip(folder / f"{name}.{language}.gz") for language in (source, target)]
+        texts = [
+            read_gzip(folder / f"{name}.{language}.gz").splitlines()
+            for language in (source, target)
+        ]
         if len(texts[0]) != len(texts[1]):
             raise BadInput(f"{folder}: {name} has {len(texts[0])} and {len(texts[1])} lines")
         parts[split] = list(zip(*texts))
@@ -119,10 +121,3 @@ def _fields(prompt: str, completion: str) -> Callable[[dict], list[Pair]]:
 
 def _turns(row: dict) -> list[Pair]:
     return list(zip(row["turns"], row["turns"][1:]))
-
-
-def _gunzip(path: Path) -> list[str]:
-    try:
-        return gzip.decompress(path.read_bytes()).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from error

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from aigc.core.arrays import read_arrays
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.families.diffusion.discrete_objective import Absorbing, Process
@@ -58,10 +57,8 @@ class MaskedSampler(TokenSampler):
         if self.given is None:
             return None
         try:
-            return torch.from_numpy(
-                np.load(self.given, allow_pickle=False)["ids"][:1].astype("int64")
-            )
-        except (OSError, LookupError, ValueError, BadZipFile) as error:
+            return torch.from_numpy(read_arrays(self.given)["ids"][:1].astype("int64"))
+        except (BadInput, LookupError) as error:
             raise BadInput(f"sampler.given={self.given}: an .npz file with ids: {error}") from error
 
 
