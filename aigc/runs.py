@@ -24,7 +24,8 @@ import yaml
 # What may differ between two commands of one and the same run.
 FREE = {"study", "logger", "sampler", "plugins", "hydra", "resume"}
 FREE_TRAINER = {"workers", "where", "log_points", "preview", "save_every", "requeue"}
-LATER = ("imbalance", "limit")  # settings of any data set that older runs do not have
+LATER = ("imbalance", "limit", "skip")  # settings of any data set that older runs do not have
+LATER_TRAINER = ("oom",)
 SECRET = re.compile(
     r"((?:^|[._\s])(?:api_?key|token|secret|passw(?:or)?d|credentials?))(=\S+)?", re.I
 )
@@ -49,7 +50,8 @@ def signature(config: dict[str, Any]) -> str:
     for key in ("run", "init"):
         if key in kept:
             kept[key] = Path(kept[key]).resolve().name
-    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in FREE_TRAINER}
+    free = FREE_TRAINER | {k for k in LATER_TRAINER if config["trainer"].get(k) is None}
+    kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in free}
     kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
     return f"{config['model']['name']}-{config['dataset']['name']}-s{config['seed']}-{digest[:8]}"

@@ -48,6 +48,7 @@ class GenerativeModule(L.LightningModule):
     provides: ClassVar[frozenset[str]] = frozenset({"samples"})
     samplers: ClassVar[tuple[type, ...]] = ()
     likelihood: ClassVar[str] = "none"  # "exact", "bound" or "none"
+    mean_loss: bool = True  # over examples, each by itself
 
     def __init__(
         self,
@@ -84,6 +85,10 @@ class GenerativeModule(L.LightningModule):
     def draw(self, n: int, y: Tensor | None, sampler: Any, rng: Rng) -> Iterator[Tensor]:
         """The states of `n` samples on their way, `(n, *spec.shape)`; the last one is the
         sample."""
+
+    def mean_over(self, x: Tensor) -> Tensor | int:
+        """How many terms the mean is over that `loss` gives for `x`."""
+        return len(x)
 
     def observe(self, ids: Tensor, y: Tensor | None) -> None:
         """Called after training, and before samples are judged in training, with training examples;

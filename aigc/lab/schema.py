@@ -40,6 +40,7 @@ class Trainer:
     preview: int = 64
     save_every: Any = "5m"
     requeue: str | None = "usr1"
+    oom: str | None = None
 
 
 @dataclass

@@ -32,6 +32,7 @@ from aigc.lab.checkpoint import AtomicIO, rehearse
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
+from aigc.lab.memory import Halving
 from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
 from aigc.lab.resume import begin, ended, losses, starting_point
 from aigc.lab.run import Run, Samples, save_weights
@@ -51,7 +52,7 @@ def train(config: dict[str, Any]) -> RunDir:
     validate(config)
     run = RunDir.of(config)
     if not main_process():
-        return fit(config, run)
+        return run if run.is_done else fit(config, run)
     with run.held():
         if run.is_done:
             print(f"already trained: {run}", file=sys.stderr)
@@ -136,6 +137,8 @@ def make_trainer(
         callbacks.append(Probe(store, sampler, names, kept_metric(settings["keep"])))
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
+    if settings["oom"] == "halve":
+        callbacks.append(Halving(run, model))
     callbacks.append(checkpoints(config, run, model, store))
     if settings["patience"] is not None:
         callbacks.append(

@@ -38,6 +38,8 @@ def validate(config: Config) -> None:
         raise BadInput(f"split.validation and split.test leave nothing to train on: {held_out:g}")
     if config["trainer"]["where"] not in (places := ("auto", "device", "workers")):
         raise unknown("trainer.where", config["trainer"]["where"], places)
+    if config["trainer"]["oom"] not in (None, "halve"):
+        raise unknown("trainer.oom", config["trainer"]["oom"], ["halve"])
     if not re.fullmatch(r"[\w][\w.-]*", str(config["study"])):
         raise BadInput(f"study={config['study']}: a plain folder name (letters, digits, . _ -)")
     facts = all_datasets()[config["dataset"]["name"]]

@@ -118,12 +118,3 @@ def test_one_command_leaves_no_process_that_stalls(tmp_path: Path, rank: int):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(command.pid, signal.SIGKILL)
-
-
-@pytest.mark.fault(10)
-def test_one_process_does_not_go_on_for_two(server: Server, whole: RunDir, tmp_path: Path):
-    words, out = [*WORDS, "study=one-for-two"], tmp_path / "out"
-    hurt = partial(at, 5, partial(os._exit, 9))
-    assert any(ended(pair(server, words, out, hurt), PATIENCE + 10))
-    code, text = server.run(["train", *words, "strategy.devices=1"], tmp_path / "one", None)
-    assert code == 2 or folder([*words, "strategy.devices=1"]).path != folder(words).path, text

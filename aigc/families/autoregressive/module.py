@@ -59,8 +59,12 @@ class Autoregressive(GenerativeModule):
         if self.training and self.label_dropout:
             y = hide(y, self.label_dropout, self.null)
         nats = token_nats(self.net, x, y, self.allowed, self.end)
-        value = nats.sum() / completion(x, self.end).sum()
+        value = nats.sum() / self.mean_over(x)
         return Loss(value, {"loss": value.detach()})
+
+    def mean_over(self, x: Tensor) -> Tensor:
+        """Tokens that are to be predicted."""
+        return completion(x, self.end).sum()
 
     def nats(self, x: Tensor, y: Tensor | None) -> Tensor:
         """`-log p(ids | y)`, or of the completion given its prompt, exact, `(B,)`."""

@@ -34,6 +34,7 @@ class TotalCorrelation:
 
     weight: float = 6.0
     k: ClassVar[int] = 1
+    joint: ClassVar[bool] = True  # over the batch
 
     def __call__(self, draws: Draws, beta: float, done: float) -> Cost:
         """The other parts of the KL count `beta` times."""
@@ -49,7 +50,7 @@ class Factor(nn.Module):
     The discriminator learns in the same step, from the other half of the batch.
     """
 
-    k = 1
+    k, joint = 1, True
 
     def __init__(self, size: int, gamma: float = 10.0, width: int = 256, depth: int = 3):
         super().__init__()
@@ -88,6 +89,7 @@ class DIP:
     off_diagonal: float = 10.0
     diagonal: float = 100.0
     k: ClassVar[int] = 1
+    joint: ClassVar[bool] = True  # over the batch
 
     def __call__(self, draws: Draws, beta: float, done: float) -> Cost:
         """Weights are a whole example's."""
@@ -126,6 +128,7 @@ class InfoVAE:
     alpha: float = 0.0
     weight: float = 100.0
     k: ClassVar[int] = 1
+    joint: ClassVar[bool] = True  # over the batch
 
     def __call__(self, draws: Draws, beta: float, done: float) -> Cost:
         """`beta` weighs what there is of the KL."""

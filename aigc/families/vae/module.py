@@ -83,6 +83,7 @@ class VAE(GenerativeModule):
         else:
             self.latents = Flat(size, spec.shape, prior, posterior)
         self.bound = bound(size) if isinstance(bound, partial) else bound
+        self.mean_loss = adversarial is None and not getattr(self.bound, "joint", False)
         self.beta, self.draws, self.done = beta, draws, 1.0
         self.perceptual, self.adversarial = perceptual, adversarial
         self.critic = encoder(spec, out=1) if adversarial else None

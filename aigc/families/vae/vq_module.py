@@ -29,6 +29,7 @@ class VQVAE(GenerativeModule):
     provides = frozenset({"nats", "samples", "codes"})
     samplers = (Frequencies,)
     likelihood = "bound"
+    mean_loss = False  # a codebook follows its batch
 
     def __init__(
         self,
