@@ -23,7 +23,7 @@ class Source:
     the values `(N, K)` of what is known to vary, named by `factor_names`; no model sees them.
     Raw data are `uint8 (N, C, H, W)` for images, a list of documents for text, a list of `(wave,
     rate)` for audio, a data frame for tables. `truth` holds what is known exactly of a synthetic
-    law.
+    law. `skipped` says of each file that was left out what is wrong with it.
     """
 
     parts: dict[str, Any]
@@ -33,6 +33,7 @@ class Source:
     truth: dict[str, float] = field(default_factory=dict)
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     factor_names: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import urllib.request
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,39 @@ MAX_BYTES = 2**30  # of an archive, unpacked
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever a file is called: PostScript is a program
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3"}
+
+
+def readable(
+    files: list[Path], read: Callable[[Path], Any], skip: float | str | None = None
+) -> tuple[list[int], list[Any], list[str]]:
+    """Which of the files can be read, what is in them, and why the others cannot.
+
+    A bad file is an error unless `skip` (`1%` or 0.01) of them may be left out.
+    """
+    most, kept, values, bad = share(skip), [], [], []
+    for i, file in enumerate(files):
+        try:
+            values.append(read(file))
+            kept.append(i)
+        except BadInput as error:
+            if not most:
+                raise
+            bad.append(str(error))
+    if len(bad) > most * len(files) or not kept:
+        raise BadInput(
+            f"{len(bad)} of {len(files)} files cannot be read, more than dataset.skip={skip}; "
+            f"the first: {bad[0]}"
+        )
+    return kept, values, bad
+
+
+def share(skip: float | str | None) -> float:
+    """`1%` or 0.01 as a number; 0 for None."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", str(skip or 0))
+    value = float(number[1]) / (100 if number[2] else 1) if number else -1
+    if not 0 <= value < 1:
+        raise BadInput(f"dataset.skip={skip}: a share below 1 as 1% or 0.01")
+    return value
 
 
 def own_path(path: str | None, name: str, kind: Literal["file", "folder", "any"] = "any") -> Path:
@@ -168,18 +202,22 @@ def walk_classes(root: Path, endings: set[str]) -> tuple[list[Path], np.ndarray,
     return files, np.array([names.index(owner) for owner in owners]), names
 
 
-def read_pictures(root: Path, size: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """All pictures below `root` as one array; mixed grey and colour becomes colour."""
+def read_pictures(
+    root: Path, size: int | None, skip: float | str | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    """All pictures below `root` as one array, their labels, the names of the classes and what was
+    left out; mixed grey and colour becomes colour."""
     if size is not None and size < 1:
         raise BadInput(f"dataset.size={size}: at least 1")
     files, y, names = walk_classes(root, PICTURES)
-    pictures = [read_picture(f, size) for f in files]
+    kept, pictures, bad = readable(files, lambda f: read_picture(f, size), skip)
+    files, y = [files[i] for i in kept], y[kept]
     channels = max(len(p) for p in pictures)
     pictures = [np.broadcast_to(p, (channels, *p.shape[1:])) for p in pictures]
     odd = next((f for f, p in zip(files, pictures) if p.shape != pictures[0].shape), None)
     if odd:
         raise BadInput(f"{odd} differs in size from {files[0]}: set dataset.size to resize all")
-    return np.stack(pictures), y, names
+    return np.stack(pictures), y, names, bad
 
 
 def download(url: str, path: Path, otherwise: Exception, check: Callable[[bytes], bool]) -> None:

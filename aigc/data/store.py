@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from aigc.modalities.base import Codec
 
 FORMAT = 2  # raise it when the layout below changes
 SPLITS = ("train", "validation", "test")
+CHECKED = 2**28  # bytes of prepared data that are read at every start
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Split:
 class Store:
     """A prepared data set: ids and labels of each split, the fitted codec, and the facts.
 
-    `meta` holds `name`, `hash` (of the content), `counts`, `class_names`, `factor_names` and
-    `truth`. Without `labelled`, labels and captions are as if the data had none.
+    `meta` holds `name`, `hash` (of the content), `counts`, `class_names`, `factor_names`, `truth`
+    and `skipped`. Without `labelled`, labels and captions are as if the data had none.
     """
 
     folder: Path
@@ -116,7 +118,7 @@ def prepare(
         raise BadInput(f"dataset '{name}' is {facts.modality}: use modality={facts.modality}")
     options = {k: v for k, v in (options or {}).items() if v is not None}
     folder = cache_root() / "data" / f"{name}-{_key(facts, settings, options, split)}"
-    if not (folder / "meta.json").exists():
+    if not _intact(folder):
         fewer = {key: options.pop(key) for key in OPTIONS if key in options}
         source = _load(facts, options)
         codec = codec.fit(list(source.parts.values()))
@@ -147,6 +149,36 @@ def _key(facts: Facts, settings: dict, options: dict, split: Split) -> str:
         files = sorted(root.rglob("*")) if root.is_dir() else [root]
         parts += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def _intact(folder: Path) -> bool:
+    """Whether a folder holds prepared data as they were written; damaged ones are removed.
+
+    A quarter of a gigabyte is read at every start (0.1 s); of more only the sizes are looked at.
+    """
+    if not (folder / "meta.json").exists():
+        return False
+    try:
+        known = json.loads((folder / "meta.json").read_text()).get("files", {})
+        read = sum(size for size, _ in known.values()) <= CHECKED
+        for name, (size, crc) in known.items():
+            file = folder / name
+            if file.stat().st_size != size or (read and _sum(file)[1] != crc):
+                raise ValueError(f"{name} is not as it was written")
+        return True
+    except (OSError, ValueError) as error:
+        print(f"{folder}: {error}: prepared again", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+
+
+def _sum(file: Path) -> tuple[int, int]:
+    """Size and checksum of a file."""
+    crc = 0
+    with file.open("rb") as stream:
+        while piece := stream.read(2**22):
+            crc = zlib.crc32(piece, crc)
+    return file.stat().st_size, crc
 
 
 def _write(
@@ -181,6 +213,8 @@ def _write(
             "caption": _longest(source),
             "factor_names": source.factor_names,
             "truth": source.truth,
+            "skipped": source.skipped,
+            "files": {f.name: _sum(f) for f in sorted(part.iterdir())},
         }
         (part / "meta.json").write_text(json.dumps(meta))
         try:

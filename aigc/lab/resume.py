@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from aigc.core.errors import BadInput
+from aigc.data.store import Store
 from aigc.lab.callbacks import Log
 from aigc.lab.checkpoint import (
     Damaged,
@@ -110,6 +111,13 @@ def ended(error: BaseException, trainer: L.Trainer | None) -> BaseException:
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
         return KeyboardInterrupt()  # Lightning makes it exit code 1
     return OutOfMemory(f"{ADVICE} ({error})") if out_of_memory(error) else error
+
+
+def tell_skipped(run: RunDir, store: Store) -> None:
+    """Say which files of the data were left out."""
+    if skipped := store.meta.get("skipped"):
+        run.event("skipped_files", count=len(skipped), files=skipped)
+        print(f"{len(skipped)} files left out, the first: {skipped[0]}", file=sys.stderr)
 
 
 def losses(log: Log, guard: Guard | None, guests: list) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from aigc.core.errors import unknown
@@ -53,6 +54,12 @@ class Signals:
         if number == signal.SIGINT:
             print("\nending with this batch; again to end at once", file=sys.stderr, flush=True)
         self.told = self._ends[number]
+
+
+def slurm() -> list[SLURMEnvironment]:
+    """Lightning's view of a SLURM job, where this is one, without its own way to queue it again: it
+    saves in the middle of a step."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def requeue() -> None:

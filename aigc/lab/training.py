@@ -15,7 +15,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aigc.core.errors import BadInput, unknown
@@ -34,9 +33,9 @@ from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
 from aigc.lab.memory import Halving
 from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
-from aigc.lab.resume import begin, ended, losses, starting_point
+from aigc.lab.resume import begin, ended, losses, starting_point, tell_skipped
 from aigc.lab.run import Run, Samples, save_weights
-from aigc.lab.signals import Signals
+from aigc.lab.signals import Signals, slurm
 from aigc.lab.stage import first_stage, keep
 from aigc.lab.states import Checkpoints
 from aigc.lab.transfer import start_from, told
@@ -90,6 +89,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         if main_process():
             rehearse(run / "checkpoints", sum(p.numel() for p in model.parameters()))
             store.codec.save(run / "codec")
+            tell_skipped(run, store)
             if stage:
                 shutil.rmtree(run / "view", ignore_errors=True)
                 keep(stage.dir, run / "view")
@@ -211,12 +211,6 @@ def strategy(name: str, model: GenerativeModule) -> Any:
         find_unused_parameters=not model.automatic_optimization,
         timeout=timedelta(seconds=float(os.environ.get("AIGC_DDP_TIMEOUT", 600))),
     )
-
-
-def slurm() -> list[SLURMEnvironment]:
-    """Lightning's view of a SLURM job, where this is one, without its own way to queue it again: it
-    saves in the middle of a step."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def finish(

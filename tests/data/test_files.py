@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from aigc.core.errors import BadInput
-from aigc.data.files import read_csv, read_picture, read_sound, read_text
+from aigc.data.files import read_csv, read_picture, read_sound, read_text, share
+from aigc.runs import RunDir
 
 
 def png(width: int, height: int) -> bytes:
@@ -99,3 +100,52 @@ def test_bytes_that_are_no_text_are_named_by_line(tmp_path: Path):
     (tmp_path / "t.txt").write_bytes(b"one\ntwo\nthr\xffee\n")
     with pytest.raises(BadInput, match=r"t\.txt:3: not UTF-8"):
         read_text(tmp_path / "t.txt")
+
+
+@pytest.mark.parametrize(
+    "skip, left_out", [("10%", 2), (0.1, 2), ("9.9%", 0), (None, 0), ("0%", 0)]
+)
+def test_bad_files_are_left_out_up_to_a_share(tmp_path: Path, skip, left_out: int):
+    from PIL import Image
+
+    from aigc.data.datasets import all_datasets
+
+    pixels = np.random.RandomState(0).randint(0, 256, (20, 4, 4), np.uint8)
+    for i, picture in enumerate(pixels):
+        folder = tmp_path / "ab"[i % 2]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{i:02}.png")
+    for bad in ("a/04.png", "b/07.png"):
+        (tmp_path / bad).write_bytes(b"no picture")
+    load = all_datasets()["image_folder"].load
+    if not left_out:
+        with pytest.raises(BadInput, match=r"04\.png cannot be read"):
+            load(str(tmp_path), skip=skip)
+        return
+    source = load(str(tmp_path), skip=skip)
+    good = [i for i in [*range(0, 20, 2), *range(1, 20, 2)] if i not in (4, 7)]
+    assert np.array_equal(source.parts["train"][:, 0], pixels[good])
+    assert source.labels["train"].tolist() == [i % 2 for i in good]
+    assert len(source.skipped) == 2 and "04.png" in source.skipped[0]
+
+
+@pytest.mark.parametrize("skip", ["x", "100%", "-1%", 1.5])
+def test_another_share_is_refused(skip):
+    with pytest.raises(BadInput, match="a share below 1 as 1%"):
+        share(skip)
+
+
+@pytest.mark.fault(21)
+def test_what_is_left_out_is_told(aigc, tmp_path: Path, capsys):
+    for i in range(20):
+        (tmp_path / f"{i:02}.txt").write_bytes(b"words and words " * 40 if i else b"\xff")
+    words = ["model=vae", "modality=text", "dataset=text", f"dataset.path={tmp_path}", "study=skip"]
+    words += ["budget=smoke", "budget.examples=32", "trainer.preview=0", "split.block=1"]
+    code, _, error = aigc("train", *words)
+    assert code == 2 and "00.txt:1: not UTF-8" in error
+    code, out, error = aigc("train", *words, "dataset.skip=5%")
+    assert code == 0 and "1 files left out, the first:" in error
+    run = RunDir(out.strip().splitlines()[-1])
+    (event,) = run.rows("events.jsonl")
+    assert event["event"] == "skipped_files" and "00.txt" in event["files"][0]
+    assert run.status["data"]["skipped"] == event["files"]

@@ -175,3 +175,27 @@ def test_every_turn_holds_the_quota_of_each_class(balance: str):
     for k in (0, 2, 3):  # a class runs through all its examples before it repeats one
         seen = np.bincount(stream.numpy(), minlength=100)[labels == k]
         assert seen.max() - seen.min() <= 1
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("name", ["ids-train.npy", "labels-test.npy", "codec.json"])
+@pytest.mark.parametrize("hurt", ["flip", "cut", "remove"])
+def test_prepared_data_that_are_damaged_are_prepared_again(capsys, name: str, hurt: str):
+    from aigc.modalities.tabular import TabularCodec
+
+    def make():
+        return prepare("wine", TabularCodec(), {"of": "damage"})
+
+    store = make()
+    before, file = store.ids("train").copy(), store.folder / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if hurt == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(content if hurt == "flip" else content[:-1])
+    again = make()
+    assert "prepared again" in capsys.readouterr().err
+    assert np.array_equal(again.ids("train"), before) and again.meta == store.meta
+    make()
+    assert not capsys.readouterr().err

@@ -97,6 +97,7 @@ def done(out: Path) -> int | None:
 
 def _run(words: list[str], out: Path, hurt: Callable | None, env: dict[str, str]) -> None:
     os.environ.update(env)
+    multiprocessing.set_start_method("fork", force=True)  # of data workers: warm, too
     handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from aigc.data.datasets import Source, dataset, locate
-from aigc.data.files import SOUNDS, own_path, read_sound, walk_classes
+from aigc.data.files import SOUNDS, own_path, read_sound, readable, walk_classes
 
 
 @dataset(
@@ -28,9 +28,10 @@ def fsdd() -> Source:
 
 
 @dataset("audio", kind="own", licence="yours")
-def audio_folder(path: str | None = None) -> Source:
+def audio_folder(path: str | None = None, skip: float | str | None = None) -> Source:
     """Any folder of wav, flac, ogg or mp3 files; sub-folders are classes (`dataset.path=DIR`)."""
     root = own_path(path, "audio_folder", "folder")
     files, y, names = walk_classes(root, SOUNDS)
-    labels = {"train": y} if len(names) > 1 else {}
-    return Source({"train": [read_sound(f) for f in files]}, labels, names if labels else [])
+    kept, sounds, skipped = readable(files, read_sound, skip)
+    labels = {"train": y[kept]} if len(names) > 1 else {}
+    return Source({"train": sounds}, labels, names if labels else [], skipped=skipped)

@@ -118,7 +118,7 @@ def cifar10_jpeg() -> Source:
     folder = locate("cifar10_jpeg")
     parts, labels = {}, {}
     for split in ("train", "test"):
-        parts[split], labels[split], names = read_pictures(folder / split, None)
+        parts[split], labels[split], names, _ = read_pictures(folder / split, None)
     return Source(parts, labels, names)
 
 
@@ -137,26 +137,29 @@ def cifar10_4k() -> Source:
 
 
 @dataset("image", kind="own", licence="yours", splits="carved, or folders train/ and test/")
-def image_folder(path: str | None = None, size: int | None = None) -> Source:
+def image_folder(
+    path: str | None = None, size: int | None = None, skip: float | str | None = None
+) -> Source:
     """Any folder of pictures; sub-folders are classes (`dataset.path=DIR`)."""
     root = own_path(path, "image_folder", "folder")
     splits = [s for s in ("train", "validation", "test") if (root / s).is_dir()]
     if splits and "train" not in splits:
         raise BadInput(f"dataset.path={path} has {' and '.join(splits)} but no train")
-    read = {s: read_pictures(root / s, size) for s in splits}
-    read = read or {"train": read_pictures(root, size)}
-    parts = {split: pictures for split, (pictures, _, _) in read.items()}
+    read = {s: read_pictures(root / s, size, skip) for s in splits}
+    read = read or {"train": read_pictures(root, size, skip)}
+    parts = {split: pictures for split, (pictures, *_) in read.items()}
+    skipped = [line for *_, bad in read.values() for line in bad]
     names = read["train"][2]
-    for split, (_, _, others) in read.items():
+    for split, (_, _, others, _) in read.items():
         if odd := [name for name in others if name not in names]:
             raise BadInput(f"{root / split} has a class '{odd[0]}' that train has not")
     if len(names) == 1:
-        return Source(parts)
+        return Source(parts, skipped=skipped)
     labels = {
         split: np.array([names.index(others[i]) for i in y])
-        for split, (_, y, others) in read.items()
+        for split, (_, y, others, _) in read.items()
     }
-    return Source(parts, labels, names)
+    return Source(parts, labels, names, skipped=skipped)
 
 
 class _Plain(pickle.Unpickler):

@@ -4,7 +4,7 @@ import hashlib
 
 from aigc.core.errors import BadInput
 from aigc.data.datasets import DATASETS, Source, data_root, dataset, locate, missing
-from aigc.data.files import download, own_path, read_text
+from aigc.data.files import download, own_path, read_text, readable
 
 SPLITS = ("train", "validation", "test")
 _SHAKESPEARE_SHA = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -57,7 +57,7 @@ def wikitext2_valid() -> Source:
 
 
 @dataset("text", kind="own", licence="yours")
-def text(path: str | None = None) -> Source:
+def text(path: str | None = None, skip: float | str | None = None) -> Source:
     """Any UTF-8 text file, or a folder: of train.txt, validation.txt and test.txt, or of any .txt
     files."""
     root = own_path(path, "text")
@@ -67,7 +67,8 @@ def text(path: str | None = None) -> Source:
     splits = {f.stem: f for f in files if f.parent == root and f.stem in SPLITS}
     if "train" in splits:
         return Source({split: [read_text(file)] for split, file in splits.items()})
-    return Source({"train": [read_text(file) for file in files]})
+    _, texts, skipped = readable(files, read_text, skip)
+    return Source({"train": texts}, skipped=skipped)
 
 
 def _is_shakespeare(raw: bytes) -> bool:
