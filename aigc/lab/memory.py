@@ -49,6 +49,7 @@ class Halving(L.Callback):
         module.training_step, module.backward = self.training_step, self.backward
 
     def teardown(self, trainer: L.Trainer, module: GenerativeModule, stage: str) -> None:
+        """Leave the module as it was."""
         for name in ("training_step", "backward"):
             module.__dict__.pop(name, None)
 

@@ -17,7 +17,8 @@ from outcome import folder, lost_rows, same
 
 from aigc.runs import RunDir
 
-PATIENCE = 5  # seconds that a rank waits for another
+PATIENCE = 4  # seconds that a rank waits for another
+GRACE = PATIENCE + 1  # and that it has when the other one has failed
 WORDS = ["model=vae", *CELL, f"trainer.save_every={SIZE}", "strategy=ddp_cpu"]
 
 
@@ -39,8 +40,12 @@ def pair(server: Server, words: list[str], out: Path, hurt: partial | None) -> l
 def ended(ranks: list[BaseProcess], within: float) -> list[int | None]:
     """Exit codes, None for one that still lives."""
     until = time.monotonic() + within
-    for rank in ranks:
-        rank.join(max(0.0, until - time.monotonic()))
+    while time.monotonic() < until and any(rank.is_alive() for rank in ranks):
+        if any(rank.exitcode for rank in ranks):  # one has failed: the others have a little time
+            until = min(until, time.monotonic() + GRACE)
+            for rank in ranks:
+                rank.join(max(0.0, until - time.monotonic()))
+        time.sleep(0.02)
     codes = [rank.exitcode for rank in ranks]
     for rank in ranks:
         rank.kill()
