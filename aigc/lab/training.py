@@ -2,14 +2,11 @@
 
 import logging
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import warnings
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -28,6 +25,7 @@ from aigc.lab import build
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.check import trust
 from aigc.lab.checkpoint import AtomicIO, rehearse
+from aigc.lab.environment import environment
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
@@ -280,25 +278,3 @@ def quiet() -> None:
         "lr_scheduler.step",
     ):
         warnings.filterwarnings("ignore", message=f".*{text}.*")
-
-
-def environment() -> dict[str, Any]:
-    """What a number may depend on beyond the configuration."""
-    from importlib.metadata import version
-
-    names = ("aigc", "torch", "lightning", "hydra-core", "numpy")
-    return {
-        "command": " ".join(["aigc", *sys.argv[1:]]),
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in names},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None
