@@ -83,7 +83,7 @@ def test_a_logger_that_is_away(server, whole, tried, tmp_path: Path, logger: str
 
 
 @pytest.mark.fault(17)
-@pytest.mark.parametrize("kind", ["killed", "hangs"])
+@pytest.mark.parametrize("kind", ["killed", pytest.param("hangs", marks=pytest.mark.slow)])
 def test_a_worker_that_fails(server, whole, tried, tmp_path: Path, kind: str):
     words, out = [*WORDS, f"study=worker-{kind}"], tmp_path / "out"
     more = ["trainer.where=workers", "trainer.workers=1"]
