@@ -67,6 +67,21 @@ class Record:
         """The data set's name."""
         return self.config["dataset"]["name"]
 
+    def value(self, metric: str, extractor: str = "", sampler: str = "") -> float:
+        """The one value of a metric, on the extractor whose name starts so, and by the sampler
+        whose description holds all of these words. Raises NotARun unless it is there, once."""
+        found = [
+            row["value"]
+            for row in self.rows
+            if row["metric"] == metric
+            and (row["extractor"] or "").startswith(extractor)
+            and set(sampler.split()) <= set((row["sampler"] or "").split())
+        ]
+        if len(found) != 1 or found[0] is None:
+            asked = " ".join(filter(None, (metric, extractor, sampler)))
+            raise NotARun(f"{self.dir}: {len(found)} values of {asked}, not one: {found}")
+        return found[0]
+
     def log(self) -> dict[str, list[tuple[float, float, float]]]:
         """Learning curves: for each logged name, `(examples, seconds, value)` in order."""
         curves: dict[str, list[tuple[float, float, float]]] = {}

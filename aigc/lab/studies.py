@@ -1,13 +1,12 @@
 """`aigc figure`: a study trains what is missing, draws, and holds what it finds against a paper.
 
 A study is a folder of `experiments/` with a README, `expected.json` (paper, claim, cost, `runs`:
-words for `aigc train -m` by name, `evaluate`: words for `aigc evaluate`, null for runs that need no
-judging, `smoke` and `paper`: words for those budgets, and the claims of `aigc.analysis.verdict`)
+words for `aigc train -m` by name, `evaluate`: a list of words for `aigc evaluate`, swept likewise,
+`smoke` and `paper`: words to add at those budgets, and the claims of `aigc.analysis.verdict`)
 and `figures.py` with `measure(study) -> values` and `draw(study, values) -> Figure`.
 """
 
 import json
-import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -66,28 +65,24 @@ class Study:
 
     def cells(self, name: str) -> list[list[str]]:
         """The overrides of each run of a line of `runs`, swept values multiplied out."""
-        extra = self.facts.get(self.budget, "")
-        words = dict(w.split("=", 1) for w in f"{self.facts['runs'][name]} {extra}".split())
-        words["study"] = self.name if self.budget == "small" else f"{self.name}_{self.budget}"
-        for key, value in words.items():  # {first}: the folder of another line's only run
-            if wanted := re.fullmatch(r"\{(\w+)\}", value):
-                words[key] = str(self.runs[wanted[1]][0].dir)
-        swept = [value.split(",") if value[:1] != "[" else [value] for value in words.values()]
-        return [[f"{k}={v}" for k, v in zip(words, values)] for values in product(*swept)]
+        study = self.name if self.budget == "small" else f"{self.name}_{self.budget}"
+        line = self.facts["runs"][name]
+        for other, records in self.runs.items():  # {first}: the folder of another line's first run
+            line = line.replace(f"{{{other}}}", str(records[0].dir))
+        return expand(f"{line} {self.facts.get(self.budget, '')} study={study}")
 
     def train(self) -> None:
         """What is missing, and its rows."""
-        from aigc.lab.api import evaluate, train
-        from aigc.lab.evaluation import judged
+        from aigc.lab.api import train
 
-        how = self.facts.get("evaluate")
         for name in self.facts.get("runs", {}):
             cells, self.runs[name] = self.cells(name), []
             for i, words in enumerate(cells, 1):
                 note(f"{self.name}: {name} {i}/{len(cells)}")
                 run = train(*words)
-                if how is not None and not (run.dir.rows() if how else judged(run.dir)):
-                    evaluate(run, *how.split())
+                for line in self.facts["evaluate"]:
+                    for settings in expand(line):
+                        judge_once(run, settings)
                 self.runs[name].append(Record(run.dir))
 
     def make(self) -> list[Verdict]:
@@ -116,6 +111,26 @@ class Study:
         }
         write_atomic(self.results / "verdict.json", json.dumps(facts, indent=1, default=float))
         return verdicts
+
+
+def expand(line: str) -> list[list[str]]:
+    """Words as after `aigc train -m` to the overrides of each cell; of two for one setting the
+    later counts."""
+    words = dict(word.split("=", 1) for word in line.split())
+    swept = [value.split(",") if value[:1] != "[" else [value] for value in words.values()]
+    return [[f"{k}={v}" for k, v in zip(words, values)] for values in product(*swept)]
+
+
+def judge_once(run: Any, words: list[str]) -> None:
+    """Evaluate unless there are rows of that sampler and seed."""
+    from aigc.lab.api import evaluate
+    from aigc.lab.conf import compose, describe, run_words
+
+    both = [f"run={run.dir}", *run_words(run.dir.config, words), *words]
+    config = compose("evaluate", both)
+    wanted = describe(config["sampler"]), config["seed"]
+    if wanted not in {(row.get("sampler"), row.get("seed")) for row in run.dir.rows()}:
+        evaluate(run, *words)
 
 
 DATELESS = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
