@@ -1,49 +1,38 @@
-"""What the latent carries through training, from the logs of runs.
+"""What the latent of a text VAE carries through training (Bowman et al. 2016)."""
 
-python experiments/text_vae/figures.py OUT.png NAME=RUN [NAME=RUN ...]
-"""
-
-import csv
-import json
-import sys
-from collections import defaultdict
-from math import log, prod
-from pathlib import Path
+from math import log
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 
-Curve = list[tuple[float, float]]
+from aigc.analysis.figures import colour
 
-
-def curves(folder: Path) -> dict[str, Curve]:
-    """Values by examples seen for every name in the log."""
-    out: dict[str, Curve] = defaultdict(list)
-    for row in csv.DictReader((folder / "log.csv").open()):
-        out[row["name"]].append((int(row["examples"]), float(row["value"])))
-    return out
+SHADES = {"plain": "#9bd4c2", "dropout and free bits": colour("vae")}
 
 
-def dims(folder: Path) -> int:
-    """Numbers in one text of 64 bytes as the family sees it: tokens, or eight bits for each."""
-    shape = json.loads((folder / "status.json").read_text())["space"]["shape"]
-    return prod(shape) * (1 if folder.name.startswith("text_vae") else 8)
+def curve(record: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Examples seen and nats of a text."""
+    seen, _, values = np.array(record.log()[name]).T
+    return seen, values * np.prod(record.dir.status["space"]["shape"])
 
 
-def main(out: str, *pairs: str) -> None:
-    """Print the table at the end of training, draw the KL."""
-    fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    for name, _, path in (pair.partition("=") for pair in pairs):
-        folder = Path(path)
-        found, size = curves(folder), dims(folder)
-        kl = [(x, size * value) for x, value in found["train/kl"]]
-        bits = found["val/loss"][-1][1] * size / 64 / log(2)
-        active = found["train/active_units"][-1][1]
-        print(f"| {name} | {kl[-1][1]:.3f} | {active:.2f} | {bits:.2f} |")
-        ax.plot(*zip(*kl), label=name)
-    ax.set(xlabel="examples", ylabel="KL of one text (nats)", yscale="log")
-    ax.legend(fontsize=7, loc="center right")
-    fig.savefig(out, dpi=130)
+def measure(study: Any) -> dict[str, float]:
+    """At the end of training: KL of a text, active units, bits a byte of validation text."""
+    found = {}
+    for name, (record,) in study.runs.items():
+        found[f"KL, {name}"] = float(curve(record, "train/kl")[1][-1])
+        found[f"active units, {name}"] = record.log()["train/active_units"][-1][2]
+        found[f"bits, {name}"] = record.log()["val/loss"][-1][2] / log(2)
+    return found
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def draw(study: Any, found: dict[str, float]) -> plt.Figure:
+    """KL against examples seen."""
+    fig, ax = plt.subplots(figsize=(5.6, 3), layout="constrained")
+    for name, (record,) in study.runs.items():
+        label = f"{name}: {found[f'active units, {name}']:.0f} of 16 active"
+        ax.plot(*curve(record, "train/kl"), color=SHADES[name], label=label)
+    ax.set(xlabel="examples seen", ylabel="KL of a text (nats)", yscale="log")
+    ax.legend()
+    return fig
