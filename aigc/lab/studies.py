@@ -91,9 +91,9 @@ class Study:
 
         start = time.perf_counter()
         self.train()
+        self.results.mkdir(parents=True, exist_ok=True)
         found = self.code.measure(self)
         verdicts = judge(self.facts["claims"], found)
-        self.results.mkdir(parents=True, exist_ok=True)
         with style(INK["light"]):
             figure = self.code.draw(self, found)
             for kind in ("png", "pdf"):

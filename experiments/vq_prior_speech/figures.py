@@ -42,6 +42,7 @@ def measure(study: Any) -> dict[str, float]:
     for name, sounds in {"real": ids, "reconstructed": rebuilt, "sampled": drawn.ids}.items():
         heard[f"heard, {name}"] = float(hear.score(features(first.codec, sounds), y.numpy()))
         SHOWN[name] = torch.stack([sounds[y == k][0] for k in y.unique()])
+    (study.results / "samples").mkdir(exist_ok=True)
     drawn.codec.render(SHOWN["sampled"], study.results / "samples")
     return heard
 
