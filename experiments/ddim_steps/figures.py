@@ -28,7 +28,7 @@ def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:
     for eta, shade in ETAS.items():
         values = [found[f"{steps} steps, eta {eta}"] for steps in STEPS]
         line(ax, STEPS, values, color=shade, label=f"eta = {eta}")
-    ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="Frechet distance (randconv)")
+    ax.set(xscale="log", xlabel="steps", ylabel="Frechet distance (randconv)", ylim=(0, None))
     ax.set_xticks(STEPS, [str(steps) for steps in STEPS])
     ax.minorticks_off()
     ax.legend()
