@@ -16,7 +16,6 @@ import lightning as L
 import torch
 
 from aigc.core.errors import BadInput
-from aigc.core.rng import seeds
 from aigc.data.datamodule import DataModule
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
@@ -25,8 +24,7 @@ from aigc.lab.check import trust
 from aigc.lab.conf import compose
 from aigc.lab.costs import flops_per_example
 from aigc.lab.listing import table
-from aigc.lab.stage import first_stage
-from aigc.lab.training import make_trainer, quiet
+from aigc.lab.training import make_trainer, quiet, untrained
 from aigc.lab.validate import validate
 from aigc.runs import RunDir, signature
 
@@ -104,12 +102,7 @@ def planned(config: dict[str, Any]) -> Cost:
     build.plugins(config)
     trust(config)
     validate(config)
-    store = build.store(config)
-    stage = first_stage(config, store)
-    torch.manual_seed(seeds(config["seed"]))
-    model = build.model(config, store.space, stage and stage.model)
-    if (y := store.labels("train")) is not None:
-        model.remember(torch.from_numpy(y))
+    store, _, model = untrained(config)
     budget = config["budget"]
     weights = sum(x.numel() * x.element_size() for x in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)

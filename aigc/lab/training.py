@@ -59,15 +59,21 @@ def train(config: dict[str, Any]) -> RunDir:
         return fit(config, run)
 
 
-def fit(config: dict[str, Any], run: RunDir) -> RunDir:
-    """Train the run in its folder, from the beginning or from where it was left."""
-    quiet()
+def untrained(config: dict[str, Any]) -> tuple[Store, Run | None, GenerativeModule]:
+    """The data, the first stage if there is one, and the model before its first step."""
     store = build.store(config)
     stage = first_stage(config, store)
     torch.manual_seed(seeds(config["seed"]))
     model = build.model(config, store.space, stage and stage.model)
     if (y := store.labels("train")) is not None:
         model.remember(torch.from_numpy(y))
+    return store, stage, model
+
+
+def fit(config: dict[str, Any], run: RunDir) -> RunDir:
+    """Train the run in its folder, from the beginning or from where it was left."""
+    quiet()
+    store, stage, model = untrained(config)
     begun = start_from(model, config["init"], config["init_freeze"] or [])
     data = DataModule(
         store,

@@ -111,7 +111,10 @@ def _count(out: Path) -> None:
     """Write the number of batches done, at the end of each."""
     from aigc.lab.callbacks import Seeds
 
+    hook = Seeds.on_train_batch_end
+
     def end(self, trainer, module, outputs, batch, index) -> None:
+        hook(self, trainer, module, outputs, batch, index)
         with open(f"{out}.at", "wb", buffering=0) as file:
             file.write((index + 1).to_bytes(8, "little"))
 
