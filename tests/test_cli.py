@@ -86,8 +86,9 @@ def test_a_sweep_says_what_failed_and_why(aigc):
     assert [row.split(",")[2] for row in rows[1:]] == ["done", "failed"]
 
 
-def test_loggers_come_on_top_of_the_log(aigc):
-    words = ["model=vae", "study=loggers", "logger=[tensorboard,wandb]", *SMOKE]
+@pytest.mark.parametrize("seed", [0, 1])  # the second in the same process has files of its own
+def test_loggers_come_on_top_of_the_log(aigc, seed: int):
+    words = ["model=vae", f"seed={seed}", "study=loggers", "logger=[tensorboard,wandb]", *SMOKE]
     code, out, _ = aigc("train", *words)
     folder = Path(out.strip().splitlines()[-1])
     assert code == 0

@@ -55,8 +55,13 @@ class Guest(Logger):
         self._try(self.inner.save)
 
     def finalize(self, status: str) -> None:
-        """Close."""
+        """Write what is pending; samples may follow."""
         self._try(lambda: self.inner.finalize(status))
+
+    def close(self) -> None:
+        """End it: wandb would take the next run of this process for this one."""
+        if isinstance(self.inner, WandbLogger):
+            self._try(_finish_wandb)
 
     def _try(self, call: Callable[[], Any], rows: int = 0) -> Any:
         if self._failures >= PATIENCE:
@@ -83,6 +88,13 @@ def loggers(config: dict[str, Any], run: RunDir) -> list[Guest] | bool:
     chosen = [node for node in config["logger"].values() if node]
     made = [build.make({**node, "save_dir": str(run.path)}, "logger") for node in chosen]
     return [Guest(logger) for logger in made] or False
+
+
+def _finish_wandb() -> None:
+    import wandb
+
+    if wandb.run is not None:
+        wandb.finish()
 
 
 def lost_rows(guests: list[Any]) -> dict[str, Any]:

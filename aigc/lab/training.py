@@ -115,6 +115,9 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         if (end := ended(error, trainer)) is error:
             raise
         raise end from error
+    finally:
+        for logger in trainer.loggers if trainer else []:
+            logger.close()
     return run
 
 
