@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch import distributed as dist
 
 from aigc.core.rng import seeds
 from aigc.core.share import Share
@@ -113,7 +114,7 @@ class Log(L.Callback):
             "seconds": self.seconds + time.perf_counter() - self._clock,
             "examples": self.examples,
             "latest": self.latest,
-            "sums": self._sums,
+            "sums": _of_all_ranks(self._sums),
             "counts": self._counts,
             "size": self._size,
             "unwritten": self.unwritten,
@@ -122,7 +123,9 @@ class Log(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the rows that the checkpoint knows."""
         self.seconds, self.examples = state["seconds"], state["examples"]
-        self.latest, self._sums, self._counts = state["latest"], state["sums"], state["counts"]
+        self.latest, self._counts = state["latest"], state["counts"]
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        self._sums = dict(enumerate(state["sums"])).get(rank, {})
         self._size, self.unwritten = state["size"], state["unwritten"]
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
@@ -185,6 +188,15 @@ class Log(L.Callback):
         with self.path.open("a") as file:
             self._size = min(self._size, file.tell())
             file.truncate(self._size)
+
+
+def _of_all_ranks(sums: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The sums of each rank: one rank writes the file, and each goes on with its own."""
+    if not dist.is_initialized():
+        return [sums]
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, {name: value.detach().cpu() for name, value in sums.items()})
+    return gathered
 
 
 class Progress(L.Callback):
