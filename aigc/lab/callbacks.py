@@ -123,7 +123,7 @@ class Log(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the rows that the checkpoint knows."""
         self.seconds, self.examples = state["seconds"], state["examples"]
-        self.latest, self._counts = state["latest"], state["counts"]
+        self.latest, self._counts = state["latest"], state.get("counts", {})
         rank = dist.get_rank() if dist.is_initialized() else 0
         self._sums = dict(enumerate(state["sums"])).get(rank, {})
         self._size, self.unwritten = state["size"], state["unwritten"]

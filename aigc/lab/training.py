@@ -41,6 +41,8 @@ from aigc.lab.validate import validate
 from aigc.lab.verify import digest
 from aigc.runs import RunDir, signature
 
+STATE = 2  # changes with what callbacks save: a state of another kind is refused in one line
+
 
 def train(config: dict[str, Any]) -> RunDir:
     """Train the run of this configuration unless it is done already; returns its folder."""
@@ -188,7 +190,7 @@ def checkpoints(
     """States to go on from, and the weights of the best validation."""
     settings, size = config["trainer"], config["budget"]["batch_size"]
     best = best_by(config, model) if settings["validations"] else None
-    facts = {"signature": signature(config), "data": store.meta["hash"]}
+    facts = {"signature": signature(config), "data": store.meta["hash"], "kind of state": STATE}
     signals = Signals(settings["requeue"])
     return Checkpoints(run, size, settings["save_every"], best, facts, signals)
 
