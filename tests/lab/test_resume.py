@@ -266,7 +266,7 @@ def test_two_processes_go_on_exactly(tmp_path: Path):
 
 HURT = """
 import os, signal
-from aigc.lab.callbacks import Log
+from aigc.lab.callbacks import Seeds
 hook = Seeds.on_train_batch_start
 def hurt(self, trainer, module, batch, index):
     hook(self, trainer, module, batch, index)
