@@ -2,7 +2,8 @@
 
 A study is a folder of `experiments/` with a README, `expected.json` (paper, claim, cost, `runs`:
 words for `aigc train -m` by name, `evaluate`: a list of words for `aigc evaluate`, swept likewise,
-`smoke` and `paper`: words to add at those budgets, and the claims of `aigc.analysis.verdict`)
+or such a list by name of runs, `smoke` and `paper`: words to add at those budgets, and the claims
+of `aigc.analysis.verdict`)
 and `figures.py` with `measure(study) -> values` and `draw(study, values) -> Figure`.
 """
 
@@ -69,7 +70,7 @@ class Study:
         line = self.facts["runs"][name]
         for other, records in self.runs.items():  # {first}: the folder of another line's first run
             line = line.replace(f"{{{other}}}", str(records[0].dir))
-        return expand(f"{line} {self.facts.get(self.budget, '')} study={study}")
+        return expand(f"study={study} {line} {self.facts.get(self.budget, '')}")
 
     def train(self) -> None:
         """What is missing, and its rows."""
@@ -77,10 +78,12 @@ class Study:
 
         for name in self.facts.get("runs", {}):
             cells, self.runs[name] = self.cells(name), []
+            lines = self.facts["evaluate"]
+            lines = lines.get(name, []) if isinstance(lines, dict) else lines
             for i, words in enumerate(cells, 1):
                 note(f"{self.name}: {name} {i}/{len(cells)}")
                 run = train(*words)
-                for line in self.facts["evaluate"]:
+                for line in lines:
                     for settings in expand(line):
                         judge_once(run, settings)
                 self.runs[name].append(Record(run.dir))
@@ -122,14 +125,16 @@ def expand(line: str) -> list[list[str]]:
 
 
 def judge_once(run: Any, words: list[str]) -> None:
-    """Evaluate unless there are rows of that sampler and seed."""
+    """Evaluate unless there are rows of that sampler and seed with all metrics that are named."""
     from aigc.lab.api import evaluate
     from aigc.lab.conf import compose, describe, run_words
 
     both = [f"run={run.dir}", *run_words(run.dir.config, words), *words]
     config = compose("evaluate", both)
     wanted = describe(config["sampler"]), config["seed"]
-    if wanted not in {(row.get("sampler"), row.get("seed")) for row in run.dir.rows()}:
+    there = {r["metric"] for r in run.dir.rows() if (r.get("sampler"), r.get("seed")) == wanted}
+    named = set(config["metrics"] if isinstance(config["metrics"], list) else [])
+    if not there or not named <= there:
         evaluate(run, *words)
 
 

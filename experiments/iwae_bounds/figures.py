@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from aigc.analysis.figures import colour
-from aigc.analysis.marks import bars
+from aigc.analysis.marks import line
 
 
 def measure(study: Any) -> dict[str, list[float]]:
@@ -20,10 +20,11 @@ def measure(study: Any) -> dict[str, list[float]]:
 
 
 def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:
-    """A bar a bound."""
-    fig, ax = plt.subplots(figsize=(5.4, 1.9), layout="constrained")
-    bars(ax, found, colour("vae"))
-    values = np.concatenate(list(found.values()))
-    ax.set_xlim(values.min() - 1, values.max() + 1)
-    ax.set_xlabel("nats of a test digit, by importance weighting")
+    """Nats against k."""
+    fig, ax = plt.subplots(figsize=(4.6, 3), layout="constrained")
+    line(ax, [int(k) for k in study.runs], list(found.values()), color=colour("vae"))
+    ax.set(xscale="log", xlabel="latents of the bound in training, k")
+    ax.set_xticks([int(k) for k in study.runs], list(study.runs))
+    ax.minorticks_off()
+    ax.set_ylabel("nats of a test digit")
     return fig

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from scipy.stats import norm
+from torchvision.utils import make_grid
 
 from aigc.analysis.figures import colour
 from aigc.analysis.marks import line
@@ -27,15 +28,14 @@ def measure(study: Any) -> dict[str, list[float]]:
 
 @torch.no_grad()
 def plane(record: Any) -> np.ndarray:
-    """Decoded quantiles of the prior, `(8 SIDE, 8 SIDE)` greys."""
+    """Decoded quantiles of the prior, tiles with a border of a pixel, greys from 0 to 16."""
     import aigc
 
     run = aigc.load(record.dir.path)
     ticks = torch.tensor(norm.ppf(np.linspace(0.02, 0.98, SIDE)), dtype=torch.float)
     z = torch.cartesian_prod(ticks, ticks).to(run.device)
     ids = run.model.view.decode(run.model.decode(z))
-    cells = ids[:, 0].reshape(SIDE, SIDE, *ids.shape[2:])
-    return cells.permute(0, 2, 1, 3).reshape(SIDE * ids.shape[2], -1).numpy()
+    return make_grid(ids, nrow=SIDE, padding=1, pad_value=6)[0].numpy()
 
 
 def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:

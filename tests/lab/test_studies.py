@@ -50,7 +50,7 @@ def test_swept_values_multiply_and_a_budget_replaces_them(tmp_path):
     (folder / "expected.json").write_text(json.dumps(facts))
     assert len(Study(folder).cells("a")) == 4
     assert Study(folder, "smoke").cells("a") == [
-        [f"model={m}", "seed=0", "x=[1,2]", "study=mine_smoke"] for m in ("vae", "gan")
+        ["study=mine_smoke", f"model={m}", "seed=0", "x=[1,2]"] for m in ("vae", "gan")
     ]
 
 
