@@ -1,4 +1,4 @@
-"""The two marks that studies draw: bars and lines over seeds, with 95 % t intervals."""
+"""The two marks that studies draw: bars (or diamonds) and lines over seeds, with 95 % t intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,18 @@ from aigc.analysis.compare import interval
 INK = "#24292f"
 
 
-def bars(ax: Any, values: Mapping[str, Sequence[float]], colours: str | Sequence[str]) -> None:
-    """A horizontal bar a name, from the top, and a dot a seed."""
+def bars(
+    ax: Any, values: Mapping[str, Sequence[float]], colours: str | Sequence[str], zero: bool = True
+) -> None:
+    """A horizontal bar a name, from the top, and a dot a seed; without `zero` the axis need not
+    begin there, and a diamond stands for the bar."""
     colours = [colours] * len(values) if isinstance(colours, str) else colours
     for i, ((_, own), shade) in enumerate(zip(values.items(), colours)):
         middle, half = interval(list(own), None)
-        ax.barh(i, middle, xerr=half or 0, color=shade, alpha=0.5, capsize=3, ecolor=INK)
+        if zero:
+            ax.barh(i, middle, xerr=half or 0, color=shade, alpha=0.5, capsize=3, ecolor=INK)
+        else:
+            ax.errorbar(middle, i, xerr=half or 0, fmt="D", ms=6, color=shade, capsize=3)
         ax.plot(own, [i] * len(own), "o", color=INK, ms=2.5)
     ax.set_yticks(range(len(values)), list(values))
     ax.set_ylim(len(values) - 0.4, -0.6)

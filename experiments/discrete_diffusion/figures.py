@@ -16,12 +16,11 @@ def measure(study: Any) -> dict[str, Any]:
 
 
 def draw(study: Any, found: dict[str, Any]) -> plt.Figure:
-    """A bar a family."""
+    """A line a family."""
     fig, ax = plt.subplots(figsize=(5.4, 2), layout="constrained")
     shades = [COLOURS[n] for n in ("autoregressive", "masked_diffusion", "uniform_diffusion")]
-    bars(ax, {name: found[name] for name in study.runs}, shades)
+    bars(ax, {name: found[name] for name in study.runs}, shades, zero=False)
     ax.axvline(found["entropy rate"], color=INK, ls=":", label="entropy rate")
     ax.set_xlabel("bits a byte of test text (bounds for diffusion)")
-    ax.set_xlim(left=1)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return fig

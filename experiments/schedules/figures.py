@@ -23,7 +23,7 @@ def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:
     """A panel a measure."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.2), layout="constrained", sharey=True)
     for ax, (kind, title) in zip(axes, TITLES.items()):
-        bars(ax, {n: found[f"{kind}, {n}"] for n in study.runs}, colour("diffusion"))
+        own = {name: found[f"{kind}, {name}"] for name in study.runs}
+        bars(ax, own, colour("diffusion"), zero=kind != "bits")
         ax.set_title(title)
-    axes[0].set_xlim(left=0.9 * min(min(found[f"bits, {n}"]) for n in study.runs))
     return fig
