@@ -23,6 +23,7 @@ NAMES = {
     "real": "Real data (floor)",
     "gaussian": "Gaussian fit",
     "marginals": "Marginals",
+    "smote": "SMOTE",
     "copies": "Training copies",
 }
 ORDER = tuple(name for name in NAMES if name not in REFERENCES)

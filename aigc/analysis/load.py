@@ -12,7 +12,7 @@ from typing import Any
 from aigc.core.errors import BadInput
 from aigc.runs import NotARun, RunDir
 
-REFERENCES = ("real", "gaussian", "marginals", "copies")
+REFERENCES = ("real", "gaussian", "marginals", "smote", "copies")
 
 
 @dataclass(frozen=True)

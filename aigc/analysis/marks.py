@@ -1,4 +1,4 @@
-"""The two marks that studies draw: bars (or diamonds) and lines over seeds, with 95 % t intervals."""
+"""Marks of studies: bars (or diamonds) and lines over seeds, with 95 % t intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -10,7 +10,7 @@ from aigc.core.errors import BadInput
 from aigc.core.spec import completion
 from aigc.data.store import Store, cache_root
 from aigc.lab import extractors
-from aigc.metrics.baselines import GaussianFit, Marginals
+from aigc.metrics.baselines import GaussianFit, Marginals, Smote
 from aigc.metrics.features import EXTRACTORS, Extractor, dims_for
 from aigc.metrics.registry import Evidence, Rows, chosen
 from aigc.metrics.suite import Row, judge
@@ -109,7 +109,7 @@ class Judge:
 
     def baselines(self) -> list[Row]:
         """Reference rows: unseen real data (the floor), marginals, a Gaussian fit, training
-        copies."""
+        copies, and SMOTE of a table."""
         train, levels = self.fit_on, self.store.space.levels
         whole = self.store.space.end < 0  # else likelihoods are of completions given prompts
         marginals, gaussian = Marginals(train, levels), GaussianFit(train, levels)
@@ -120,6 +120,10 @@ class Judge:
             "gaussian": (gaussian.sample(self.n), None, None),
             "copies": (*self.store.examples("train", self.n), None),
         }
+        if self.codec.modality == "tabular":
+            labels = None if self.fit_on_y is None or self.fit_on_y.ndim > 1 else self.fit_on_y
+            smote = Smote(train, labels, levels, self.store.space.ordered)
+            sets["smote"] = (*smote.sample(self.n), None)
         names = [m.name for m in self.metrics if m.axis != "cost"]
         rows = []
         for of, (ids, y, nats) in sets.items():
@@ -131,7 +135,8 @@ class Judge:
     def cached_baselines(self) -> list[Row]:
         """The same, computed once for a data set, size, set of extractors and of metrics."""
         versions = [(m.name, m.version) for m in self.metrics]
-        key = json.dumps([self.reference, self.n, list(self.extractors), versions])
+        smote = ["smote"] * (self.codec.modality == "tabular")
+        key = json.dumps([self.reference, self.n, list(self.extractors), versions, *smote])
         name = hashlib.sha256(key.encode()).hexdigest()[:16]
         file = cache_root() / "references" / f"{self.store.meta['name']}-{name}.json"
         if not file.exists():

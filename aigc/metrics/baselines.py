@@ -47,3 +47,52 @@ class GaussianFit:
         z = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64)
         ids = (self.mean + z @ self.root.T).round().long()
         return torch.minimum(ids.clamp(min=0), self.top).reshape(n, *self.shape)
+
+
+class Smote:
+    """Between a training row and one of its five nearest of the same class, at random: a table's
+    baseline without training (Chawla et al. 2002), which stays close to its rows.
+
+    Ordered columns are interpolated and rounded, of the others either row's value is taken;
+    columns count by their range, categories as equal or not.
+    """
+
+    NEIGHBOURS = 5
+
+    def __init__(
+        self,
+        train: Tensor,
+        y: Tensor | None,
+        levels: tuple[int, ...],
+        ordered: tuple[bool, ...],
+    ):
+        self.train, self.y = train.cpu(), None if y is None else y.cpu()
+        self.scale = torch.tensor(levels).sub(1).clamp(min=1).double()
+        self.ordered = torch.tensor(ordered)
+
+    def sample(self, n: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Ids `(n, columns)` and the labels of the rows they started from."""
+        generator = torch.Generator().manual_seed(seed)
+        base = torch.randint(len(self.train), (n,), generator=generator)
+        other = torch.cat([self._neighbour(i, generator) for i in base.split(256)])
+        share = torch.rand(n, 1, generator=generator, dtype=torch.float64)
+        a, b = self.train[base], self.train[other]
+        between = (a + share * (b - a)).round().long()
+        either = torch.where(torch.rand(a.shape, generator=generator) < 0.5, a, b)
+        ids = torch.where(self.ordered, between, either)
+        return ids, None if self.y is None else self.y[base]
+
+    def _neighbour(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The number of one of the nearest others of the same class, for each row."""
+        a, b = self.train[rows].double(), self.train.double()
+        gap = torch.cdist((a / self.scale)[:, self.ordered], (b / self.scale)[:, self.ordered]) ** 2
+        for column in (~self.ordered).nonzero().flatten():
+            gap += a[:, None, column] != b[None, :, column]
+        gap[torch.arange(len(rows)), rows] = torch.inf
+        if self.y is not None:
+            gap[self.y[rows, None] != self.y[None]] = torch.inf
+        k = min(self.NEIGHBOURS, len(self.train) - 1)
+        near, index = gap.topk(k, largest=False)
+        pick = (torch.rand(len(rows), generator=generator) * near.isfinite().sum(1)).long()
+        found = index.gather(1, pick[:, None])[:, 0]
+        return torch.where(near[:, 0].isfinite(), found, rows)

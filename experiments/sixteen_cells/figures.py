@@ -35,7 +35,7 @@ def rows_of(rows: list[dict[str, Any]], metric: str, extractor: str) -> list[flo
 
 
 def measure(study: Any) -> dict[str, list[float]]:
-    """`<modality>, <family>, <metric> <extractor>`, a value a seed; and the least ratio to copies."""
+    """`<modality>, <family>, <metric> <extractor>`, a value a seed; and the least of the ratios."""
     found: dict[str, list[float]] = {}
     kept = [(metric, extractor) for metric, extractor, _ in METRICS.values()]
     for modality, records in study.runs.items():

@@ -7,7 +7,7 @@ import torch
 from golden import FOUND, LOGITS, TEXTS, WANTED, X, Y, Z, drawn, features, token_nats
 
 from aigc.core.errors import BadInput
-from aigc.metrics.baselines import GaussianFit, Marginals
+from aigc.metrics.baselines import GaussianFit, Marginals, Smote
 from aigc.metrics.distance import covariance, frechet, frechet_at_infinity, intercept
 from aigc.metrics.diversity import inception_score, vendi
 from aigc.metrics.features import EXTRACTORS, PCA, RandConv, dims_for
@@ -442,3 +442,25 @@ def test_the_gaussian_fit_has_mean_and_covariance_of_the_data():
     found = GaussianFit(train, 101).sample(20_000).double()
     assert torch.allclose(found.mean(0), train.double().mean(0), atol=0.4)
     assert torch.allclose(torch.cov(found.T), torch.cov(train.double().T), rtol=0.06)
+
+
+def test_smote_stays_between_a_row_and_a_neighbour_of_its_class():
+    train = torch.tensor([[0, 0], [10, 1], [20, 0], [80, 2], [90, 2], [50, 3]])
+    y = torch.tensor([0, 0, 0, 1, 1, 2])
+    ids, labels = Smote(train, y, (101, 4), (True, False)).sample(400, seed=1)
+    assert ids.shape == (400, 2) and set(labels.tolist()) == {0, 1, 2}
+    low, high = torch.tensor([0, 80, 50])[labels], torch.tensor([20, 90, 50])[labels]
+    assert ((ids[:, 0] >= low) & (ids[:, 0] <= high)).all()
+    assert len(ids[labels == 0, 0].unique()) > 10  # new values, not copies
+    assert set(ids[labels == 1, 1].tolist()) == {2}  # a category is one of both rows'
+    assert (ids[labels == 2] == train[5]).all()  # alone in its class: itself
+    again, _ = Smote(train, y, (101, 4), (True, False)).sample(400, seed=1)
+    assert torch.equal(ids, again)
+
+
+def test_smote_without_labels_uses_the_five_nearest():
+    train = torch.arange(100)[:, None]
+    ids, labels = Smote(train, None, (100,), (True,)).sample(2000)
+    assert labels is None
+    counts = ids.flatten().bincount(minlength=100)
+    assert (counts > 0).float().mean() > 0.95
