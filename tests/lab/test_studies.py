@@ -75,3 +75,15 @@ def test_an_exact_claim_that_fails_is_an_error(monkeypatch, tmp_path, capsys):
         main(["dirac_gan", "budget=smoke"])
     assert left.value.code == 1
     assert "does not hold" in capsys.readouterr().out
+
+
+def test_the_gallery_shows_every_study_that_was_made():
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    file = experiments_dir() / "gallery.py"
+    spec = spec_from_file_location("gallery", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (file.parents[1] / "README.md").read_text()
+    assert module.PART.search(text)[0] == module.gallery()  # python experiments/gallery.py
+    assert text.count("<img") == len(list(experiments_dir().glob("*/results/verdict.json")))
