@@ -25,7 +25,7 @@ import yaml
 FREE = {"study", "logger", "sampler", "plugins", "hydra", "resume"}
 FREE_TRAINER = {"workers", "where", "log_points", "preview", "save_every", "requeue"}
 LATER = ("imbalance", "limit", "skip")  # settings of any data set that older runs do not have
-LATER_TRAINER = ("oom",)
+LATER_TRAINER = ("oom", "parts")
 SECRET = re.compile(
     r"((?:^|[._\s])(?:api_?key|token|secret|passw(?:or)?d|credentials?))(=\S+)?", re.I
 )

@@ -15,21 +15,22 @@ from aigc.lab.guards import out_of_memory
 from aigc.runs import RunDir
 
 
-class Halving(L.Callback):
-    """Where memory runs out in a step, does it again in twice as many parts and accumulates
-    their gradients; the parts stay for the rest of the run.
+class Parts(L.Callback):
+    """Takes each batch in `parts` and accumulates their gradients. With `halve`, where memory runs
+    out in a step, does it again in twice as many, which stay for the rest of the run.
 
     Their losses count by `model.mean_over`, so the gradient is that of the whole batch wherever its
     loss is a mean. What a part draws at random is not what the whole batch would have drawn.
     """
 
-    def __init__(self, run: RunDir, model: GenerativeModule):
-        self.run, self.parts = run, 1
+    def __init__(self, run: RunDir, model: GenerativeModule, parts: int = 1, halve: bool = True):
+        self.run, self.parts, self.halve = run, parts, halve
+        self.asked = "trainer.oom=halve" if halve else f"trainer.parts={parts}"
         self._rest: list[Batch] = []
         self._weights: list[Tensor | float] = []
         if not model.automatic_optimization or not model.mean_loss:
             raise BadInput(
-                f"trainer.oom=halve: the loss of this {model.name} is no mean over examples, "
+                f"{self.asked}: the loss of this {model.name} is no mean over examples, "
                 "and so not the same in parts: a smaller budget.batch_size"
             )
 
@@ -43,7 +44,7 @@ class Halving(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, module: GenerativeModule) -> None:
         if trainer.world_size > 1 or trainer.precision == "16-mixed":
-            raise BadInput("trainer.oom=halve: one device, and precision 32-true or bf16-mixed")
+            raise BadInput(f"{self.asked}: one device, and precision 32-true or bf16-mixed")
         self.trainer, self.module = trainer, module
         self._step, self._backward = module.training_step, module.backward
         module.training_step, module.backward = self.training_step, self.backward
@@ -89,7 +90,7 @@ class Halving(L.Callback):
 
     def _halve(self, error: Exception, size: int) -> None:
         """Make room for another try, from the same random numbers; raises what cannot be helped."""
-        if not out_of_memory(error) or 2 * self.parts > size:
+        if not self.halve or not out_of_memory(error) or 2 * self.parts > size:
             raise error
         self.parts, self._rest = 2 * self.parts, []
         self.module.zero_grad(set_to_none=True)
@@ -103,7 +104,8 @@ class Halving(L.Callback):
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """A batch in parts of about one size."""
+    """A batch in parts of about one size, none of them empty."""
+    parts = min(parts, len(batch.ids))
     ids = batch.ids.tensor_split(parts)
     y = [None] * parts if batch.y is None else batch.y.tensor_split(parts)
     return [Batch(*part) for part in zip(ids, y)]

@@ -41,6 +41,7 @@ class Trainer:
     save_every: Any = "5m"
     requeue: str | None = "usr1"
     oom: str | None = None
+    parts: int | None = None
 
 
 @dataclass

@@ -29,7 +29,7 @@ from aigc.lab.environment import environment
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
-from aigc.lab.memory import Halving
+from aigc.lab.memory import Parts
 from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
 from aigc.lab.resume import begin, ended, losses, starting_point, tell_skipped
 from aigc.lab.run import Run, Samples, save_weights
@@ -146,8 +146,10 @@ def make_trainer(
         callbacks.append(Probe(store, sampler, names, kept_metric(settings["keep"])))
     if config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
-    if settings["oom"] == "halve":
-        callbacks.append(Halving(run, model))
+    if settings["parts"] and settings["oom"] is None and hasattr(model, "parts"):
+        model.parts = settings["parts"]  # it optimises by hand
+    elif settings["oom"] == "halve" or settings["parts"]:
+        callbacks.append(Parts(run, model, settings["parts"] or 1, settings["oom"] == "halve"))
     callbacks.append(checkpoints(config, run, model, store))
     if settings["patience"] is not None:
         callbacks.append(

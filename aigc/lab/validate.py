@@ -23,6 +23,7 @@ LEAST = {
     **{f"modality.codec.{key}": 1 for key in ("size", "rate", "length", "context", "bins")},
     **{f"model.{key}": 1 for key in ("latent", "n_critic", "terms", "draws")},
     **{"trainer.log_points": 1, "trainer.validations": 0, "trainer.preview": 0},
+    "trainer.parts": 1,
     **{"split.seed": 0, "split.block": 0, "seed": 0, "strategy.devices": 1, "strategy.nodes": 1},
 }
 

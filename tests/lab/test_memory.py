@@ -107,3 +107,43 @@ def test_it_is_part_of_the_name_only_where_it_is_on():
     assert signature(off) == signature(compose("train", []))
     with pytest.raises(BadInput, match=r"unknown trainer\.oom"):
         train(compose("train", ["trainer.oom=haelve"]))
+
+
+@pytest.mark.parametrize("family", ["gan", "autoregressive"])
+def test_parts_that_are_asked_for_give_the_step_of_the_whole(monkeypatch, family: str):
+    from aigc.families.gan.module import GAN
+
+    def noise(self: GAN, x: torch.Tensor) -> torch.Tensor:
+        """A latent that goes with its example, whatever the part."""
+        return torch.sin(37 * x.flatten(1).sum(1)[:, None] * torch.arange(1, self.latent + 1))
+
+    monkeypatch.setattr(GAN, "_noise", noise)
+    sizes: list[int] = []
+    loss = GAN.loss
+    monkeypatch.setattr(GAN, "loss", lambda self, x, y: sizes.append(len(x)) or loss(self, x, y))
+    words = [f"model={family}", "modality=tabular", "budget.batch_size=32", *QUICK]
+    words = [word for word in words if "oom" not in word] + ["optimizer.lr=0.01"]
+    words += {"gan": ["model.r1=0.5"], "autoregressive": ["net.causal_lm.dropout=0"]}[family]
+    whole = train(compose("train", [*words, "study=whole"]))
+    if family == "gan":
+        assert set(sizes) == {32}
+        sizes.clear()
+    parts = train(compose("train", [*words, "study=parts", "trainer.parts=3"]))
+    if family == "gan":
+        assert set(sizes) == {11, 10}
+    assert [name for name, _ in log(parts)] == [name for name, _ in log(whole)]
+    for (name, a), (_, b) in zip(log(whole), log(parts)):
+        assert a == pytest.approx(b, rel=2e-4, abs=2e-5), name
+    one, other = (load(run.path).model.state_dict() for run in (whole, parts))
+    assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
+
+
+def test_parts_are_in_the_name_of_a_run_and_refused_where_they_are_none():
+    off, on = (compose("train", words) for words in ([], ["trainer.parts=2"]))
+    assert signature(off) != signature(on)
+    del off["trainer"]["parts"]
+    assert signature(off) == signature(compose("train", []))
+    with pytest.raises(BadInput, match=r"trainer\.parts=0: at least 1"):
+        train(compose("train", ["trainer.parts=0"]))
+    with pytest.raises(BadInput, match=r"trainer\.parts=2: the loss of this textgan"):
+        train(compose("train", ["model=text_gan", "modality=text", "trainer.parts=2", *QUICK[:4]]))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import repeat
 from math import inf
 from typing import Any
 
@@ -42,11 +43,13 @@ class GAN(GenerativeModule):
     they were not (Bengio et al. 2013): the critic cannot tell them by values that no real one has.
 
     `n_critic` is critic steps for one generator step, `critic_lr` the ratio of the rates, `clip`
-    the largest norm of either net's gradient.
+    the largest norm of either net's gradient. Batches are taken in `parts`, whose gradients add up
+    to the batch's but for batch norm and what else looks at several examples.
     """
 
     roles = ("encoder", "decoder")
     samplers = (Prior, Walk)
+    parts = 1
 
     def __init__(
         self,
@@ -150,19 +153,20 @@ class GAN(GenerativeModule):
         """A critic step, and every `n_critic` batches a generator step."""
         x, y = self.view.encode(batch.ids), batch.y
         generator_opt, critic_opt = self.optimizers()
-        with self.attacked(x, lambda x: -self.scores(x, y).sum()) as real:
-            loss = self.critic_loss(real, y)
-        self.logs = loss.logs
-        self._step(critic_opt, loss.value)
+
+        def critic_loss(x: Tensor, y: Tensor | None) -> Loss:
+            with self.attacked(x, lambda x: -self.scores(x, y).sum()) as real:
+                return self.critic_loss(real, y)
+
+        self.logs = {}
+        self._step(critic_opt, critic_loss, x, y)
         if self.weight_clip:
             with torch.no_grad():
                 for p in self.critic.parameters():
                     p.clamp_(-self.weight_clip, self.weight_clip)
         if index % self.n_critic == self.n_critic - 1:
             with frozen(self.critic):
-                loss = self.loss(x, y)
-                self.logs = self.logs | loss.logs
-                self._step(generator_opt, loss.value)
+                self._step(generator_opt, self.loss, x, y)
         for scheduler in self.lr_schedulers():
             scheduler.step()
 
@@ -234,12 +238,21 @@ class GAN(GenerativeModule):
             group["lr"] *= ratio * group.get("lr_scale", 1.0)
         return optimizer
 
-    def _step(self, optimizer: Any, loss: Tensor) -> None:
+    def _step(
+        self, optimizer: Any, loss_of: Callable[..., Loss], x: Tensor, y: Tensor | None
+    ) -> None:
+        """A step by the gradients of all parts, each weighted by its share of the batch."""
         optimizer.zero_grad()
-        # By hand, the backward pass lies in the step, and so under its autocast, which would
-        # round the gradients of gradients.
-        with torch.autocast(loss.device.type, enabled=False):
-            self.manual_backward(loss)
+        logs: dict[str, Any] = {}
+        size = -(-len(x) // (self.parts * self.pack)) * self.pack
+        for part, labels in zip(x.split(size), repeat(None) if y is None else y.split(size)):
+            share, loss = len(part) / len(x), loss_of(part, labels)
+            # By hand, the backward pass lies in the step, and so under its autocast, which would
+            # round the gradients of gradients.
+            with torch.autocast(x.device.type, enabled=False):
+                self.manual_backward(share * loss.value)
+            logs = {name: logs.get(name, 0) + share * v for name, v in loss.logs.items()}
+        self.logs = self.logs | logs
         optimizer.step()
 
     def _refuse(self) -> None:
