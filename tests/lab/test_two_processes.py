@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from aigc.lab.run import load
 from aigc.lab.sweeps.table import series
 from aigc.runs import RunDir
 
@@ -34,3 +36,17 @@ def test_loss_curves_are_equal(family: str):
         assert [at for at, _ in a] == [at for at, _ in b]
         for (_, x), (_, y) in zip(a, b):
             assert x == pytest.approx(y, abs=1e-5, rel=1e-5), name
+
+
+@pytest.mark.slow
+def test_metrics_during_training_are_equal_and_so_are_the_weights_that_are_kept():
+    words = ["model=diffusion", "modality=image", "probe=[fd,coverage]", "trainer.keep=best_fd"]
+    one = trained(*words, "study=one_probed", "sampler=ddim", "sampler.steps=5")
+    two = trained(*words, "study=two_probed", "sampler=ddim", "sampler.steps=5", "strategy=ddp_cpu")
+    for name in ("fd", "fd_raw", "coverage"):
+        a, b = series(one, f"val/probe_{name}"), series(two, f"val/probe_{name}")
+        assert len(a) >= 4 and [at for at, _ in a] == [at for at, _ in b]
+        for (_, x), (_, y) in zip(a, b):
+            assert x == pytest.approx(y, rel=1e-3, abs=1e-3), name
+    kept, other = (load(run.path).model.state_dict() for run in (one, two))
+    assert all(torch.allclose(kept[name], other[name], atol=1e-4) for name in kept)
