@@ -39,8 +39,9 @@ def test_every_cell_of_every_budget_composes(name: str):
         study = Study(experiments_dir() / name, budget)
         for line, words in study.facts["runs"].items():
             if "{" not in words:
-                for cell in study.cells(line):
-                    validate(compose("train", cell))
+                seedless = {tuple(w for w in c if "seed=" not in w) for c in study.cells(line)}
+                for cell in seedless:
+                    validate(compose("train", list(cell)))
 
 
 def test_swept_values_multiply_and_a_budget_replaces_them(tmp_path):
