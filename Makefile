@@ -23,8 +23,8 @@ lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 bench: setup
-	@$(BIN)/python experiments/benchmarks/overhead.py
-	@$(BIN)/python experiments/benchmarks/metrics.py
+	@$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	@$(BIN)/aigc bench all --out experiments/benchmarks/results
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache

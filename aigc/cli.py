@@ -31,6 +31,7 @@ aigc: train, sample and judge four families of generative models by one protocol
   aigc demo                             four families on handwritten digits, judged and compared
   aigc list [datasets|models|samplers|metrics|nets|experiments|sweeps]
   aigc doctor                           versions, devices, optional parts, data found
+  aigc bench [NAME] [--vs PEERS]        speed beside other libraries and the machine's limits
 
   M is one of `aigc list models`; D is text, image, audio or tabular. Sweep with -m: aigc train
   -m model=vae,gan seed=0,1,2. Any setting can be overridden: optimizer.lr=1e-4 model.predict=eps.
@@ -239,6 +240,7 @@ TASKS: dict[str, Callable[[list[str]], None]] = {
     "runs": passed_on("runs", "aigc.lab.keeping"),
     "verify": passed_on("verify", "aigc.lab.verify"),
     "doctor": passed_on("doctor", "aigc.lab.doctor"),
+    "bench": passed_on("bench", "aigc.lab.bench"),
 }
 
 if __name__ == "__main__":
