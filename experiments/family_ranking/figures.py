@@ -8,10 +8,17 @@ import numpy as np
 from scipy.stats import kendalltau, rankdata
 
 from aigc.analysis.figures import colour
+from aigc.analysis.load import Record
 from aigc.analysis.marks import INK
+from aigc.lab.conf import describe
 
 EXTRACTORS = ("randconv", "pca")
 LABELS = {"autoregressive": "autoregressive", "diffusion": "diffusion", "vae": "VAE", "gan": "GAN"}
+
+
+def own_sampler(record: Record) -> str:
+    """The sampler of the run's configuration; other studies judge the runs by others too."""
+    return describe(record.config["sampler"])
 
 
 def distances(study: Any) -> dict[tuple[str, str], dict[int, list[float]]]:
@@ -20,7 +27,9 @@ def distances(study: Any) -> dict[tuple[str, str], dict[int, list[float]]]:
     for (modality, records), extractor in product(study.runs.items(), EXTRACTORS):
         own = found.setdefault((modality, extractor), {})
         for record in sorted(records, key=lambda record: record.family):
-            own.setdefault(record.config["seed"], []).append(record.value("fd", extractor))
+            own.setdefault(record.config["seed"], []).append(
+                record.value("fd", extractor, own_sampler(record))
+            )
     return found
 
 

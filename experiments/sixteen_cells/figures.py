@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 from aigc.analysis.figures import colour
 from aigc.analysis.load import Record
 from aigc.analysis.marks import INK, bars
+from aigc.lab.conf import describe
 
 FAMILIES = {
     "autoregressive": "autoregressive",
@@ -40,9 +41,11 @@ def measure(study: Any) -> dict[str, list[float]]:
     kept = [(metric, extractor) for metric, extractor, _ in METRICS.values()]
     for modality, records in study.runs.items():
         for record in records:
+            own = (None, describe(record.config["sampler"]))  # other studies judge by others too
+            rows = [row for row in record.rows if row["sampler"] in own]
             for metric, extractor in (*kept, ("c2st", "pca"), ("train_flops", ""), ("nfe", "")):
                 name = f"{modality}, {record.family}, {metric} {extractor}".strip()
-                if values := rows_of(record.rows, metric, extractor):
+                if values := rows_of(rows, metric, extractor):
                     found.setdefault(name, []).append(values[0])
     ratios = [v for name, v in found.items() if "nn_ratio" in name]
     return found | {"least ratio": min(ratios, key=lambda v: sum(v) / len(v))}
