@@ -47,7 +47,8 @@ def decimals(cell: Cell) -> int:
     """Digits after the point that the interval leaves room for."""
     if cell.half:
         return min(max(1 - floor(log10(cell.half)), 0), 3)
-    return max(2 - floor(log10(abs(cell.value))), 0) if cell.value else 2
+    digits = max(2 - floor(log10(abs(cell.value))), 0) if cell.value else 2
+    return digits if cell.half is None else min(digits, 3)
 
 
 def number(cell: Cell) -> str:

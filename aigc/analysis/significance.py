@@ -8,8 +8,8 @@ TESTED = ("fd", "bits_per_dim", "bits_per_byte")
 
 
 def rank(models: list[Any], column: Any) -> None:
-    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix. Estimates of
-    a distance that fall below zero are as good as zero."""
+    """Mark the best cell of the column's own protocol, unless kinds of likelihood mix or all are
+    equal. Estimates of a distance that fall below zero are as good as zero."""
     cells = [line.cells[column] for line in models if column in line.cells]
     cells = [cell for cell in cells if not cell.foreign]
     if len(cells) < 2 or mixed_kinds(models, column):
@@ -20,7 +20,7 @@ def rank(models: list[Any], column: Any) -> None:
         low = column.better == "low"
         gaps = [max(cell.value, 0.0) if low else -cell.value for cell in cells]
     for cell, gap in zip(cells, gaps):
-        cell.best = gap == min(gaps)
+        cell.best = gap == min(gaps) < max(gaps)
 
 
 def mixed_kinds(models: list[Any], column: Any) -> bool:
@@ -34,12 +34,16 @@ def agree(models: list[Any], columns: list[Any]) -> None:
     several: a win is called when two agree."""
     for metric in {c.metric for c in columns}:
         same = [c for c in columns if c.metric == metric]
-        ranked = [c for c in same if any(_best(line, c) for line in models)]
+        ranked = [c for c in same if sum(_own(line, c) for line in models) > 1]
         for line in models if len(ranked) > 1 else []:
             if sum(_best(line, c) for c in ranked) < 2:
                 for column in ranked:
                     if column in line.cells:
                         line.cells[column].best = False
+
+
+def _own(line: Any, column: Any) -> bool:
+    return column in line.cells and not line.cells[column].foreign
 
 
 def _best(line: Any, column: Any) -> bool:
