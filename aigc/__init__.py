@@ -7,7 +7,9 @@
 """
 
 __version__ = "0.1.0"
-__all__ = ["compare", "evaluate", "inspect", "load", "train"]
+__all__ = [
+    "compare", "evaluate", "inspect", "load", "records", "sheet", "studies", "tables", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str):

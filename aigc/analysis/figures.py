@@ -2,13 +2,16 @@
 
 import base64
 import io
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")
+# A notebook, and whoever draws already, has a way to show figures; others save them.
+if not {"ipykernel", "matplotlib.pyplot"} & sys.modules.keys():
+    matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from aigc.analysis.compare import NAMES, ORDER, Column, Table
@@ -63,12 +66,13 @@ def colour(family: str) -> str:
     return COLOURS.get(family, "#777777")
 
 
-def both_inks(draw: Callable[[], Any]) -> dict[str, str]:
-    """A figure as SVG data addresses for a light and a dark page."""
+def both_inks(draw: Callable[[], Any]) -> dict[str, str] | None:
+    """A figure as SVG data addresses for a light and a dark page; None where there is none."""
     out = {}
     for theme, ink in INK.items():
         with style(ink):
-            figure = draw()
+            if (figure := draw()) is None:
+                return None
             buffer = io.BytesIO()
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
             plt.close(figure)

@@ -87,7 +87,6 @@ def render(found: list[Table], records: list[Record], baseline: str | None = Non
 
 def section(table: Table, share: int, baseline: str | None) -> dict[str, Any]:
     """What the page shows of one table; `share` bytes of media a line."""
-    pays = frontier(table) is not None
     base = find(table, baseline) if baseline else None
     return {
         "table": table,
@@ -95,7 +94,7 @@ def section(table: Table, share: int, baseline: str | None) -> dict[str, Any]:
         "shown": min(len(table.models), WALLS),
         "neighbours": neighbours(table, share),
         "curves": figures.both_inks(lambda: figures.learning_curves(table)),
-        "frontier": figures.both_inks(lambda: frontier(table)) if pays else None,
+        "frontier": figures.both_inks(lambda: frontier(table)),
         "settings": side_by_side([line.records[0].config for line in table.models]),
         "baseline": base,
         "gaps": gaps(table, base) if base else {},

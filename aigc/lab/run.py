@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
+from aigc.analysis.load import Record
 from aigc.core.errors import BadInput, unknown
 from aigc.core.learned import LEARNED
 from aigc.core.spec import Space
@@ -38,6 +39,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __getitem__(self, rows: slice) -> "Samples":
+        """Some of them."""
+        return Samples(self.ids[rows], None if self.y is None else self.y[rows], self.codec)
 
     @property
     def data(self) -> Any:
@@ -99,6 +104,18 @@ class Run:
                 "or train under another study=NAME"
             )
         return store
+
+    @property
+    def record(self) -> Record:
+        """What its folder says: rows of results and references, learning curves, environment."""
+        return Record(self.dir)
+
+    def examples(self, n: int, split: str = "test") -> Samples:
+        """At most `n` real examples of a split, drawn once and for all; `split` is train,
+        validation or test."""
+        if split not in (known := ("train", "validation", "test")):
+            raise unknown("split", split, known)
+        return Samples(*self.store.examples(split, n), self.codec)
 
     def sampler(self, name: str | None = None, **options: Any) -> Any:
         """A sampling strategy by the name of its configuration; default is the run's own."""

@@ -64,6 +64,21 @@ class Study:
             return self.folder / ("results" if self.budget == "small" else "results_paper")
         return runs_root() / "figures" / f"{self.name}_{self.budget}"
 
+    @property
+    def figure(self) -> Path:
+        """The picture that `make` draws."""
+        return self.results / "figure.png"
+
+    @property
+    def status(self) -> str:
+        """`3 of 4 hold, 2026-11-24`, from the newest results."""
+        try:
+            done = json.loads((self.results / "verdict.json").read_text())
+        except FileNotFoundError:
+            return "not made"
+        held = sum(claim["verdict"] != "does not hold" for claim in done["claims"])
+        return f"{held} of {len(done['claims'])} hold, {done['date']}"
+
     def cells(self, name: str) -> list[list[str]]:
         """The overrides of each run of a line of `runs`, swept values multiplied out."""
         study = self.name if self.budget == "small" else f"{self.name}_{self.budget}"
@@ -90,7 +105,7 @@ class Study:
 
     def make(self) -> list[Verdict]:
         """Train, measure, draw, judge, and write `results/`."""
-        from aigc.analysis.figures import INK, style
+        from aigc.analysis.figures import INK, plt, style
 
         start = time.perf_counter()
         self.train()
@@ -102,6 +117,7 @@ class Study:
             for kind in ("png", "pdf"):
                 place = self.results / f"figure.{kind}"
                 figure.savefig(place, dpi=130, facecolor="white", metadata=DATELESS[kind])
+            plt.close(figure)
         write_atomic(self.results / "verdict.md", markdown(verdicts))
         facts = {
             "study": self.name,
@@ -193,14 +209,14 @@ def report(study: Study) -> bool:
     verdicts = study.make()
     lines = [[v.verdict, v.claim, v.paper, v.ours] for v in verdicts]
     show(f"{study.name}: {study.facts['paper']}", ["verdict", "claim", "paper", "ours"], lines)
-    print(study.results / "figure.png", flush=True)
+    print(study.figure, flush=True)
     return all(v.holds for v in verdicts if v.exact)
 
 
 def overview(known: dict[str, Study]) -> None:
     """The list."""
     lines = [
-        [name, s.facts["paper"], s.facts["cost"]["small"], status(s), s.facts["claim"]]
+        [name, s.facts["paper"], s.facts["cost"]["small"], s.status, s.facts["claim"]]
         for name, s in known.items()
     ]
     show("studies", ["study", "paper", "cost", "verdict", "claim"], lines)
@@ -218,16 +234,6 @@ def show(title: str, head: list[str], lines: list[list[str]]) -> None:
         grid.add_row(*line)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(grid)
-
-
-def status(study: Study) -> str:
-    """`3 of 4 hold, 2026-11-24`, from the newest results."""
-    try:
-        done = json.loads((study.results / "verdict.json").read_text())
-    except FileNotFoundError:
-        return "not made"
-    held = sum(claim["verdict"] != "does not hold" for claim in done["claims"])
-    return f"{held} of {len(done['claims'])} hold, {done['date']}"
 
 
 def note(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import pytest
 
 from aigc.core.errors import BadInput
@@ -15,11 +16,15 @@ STUDIES = studies("smoke")
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_at_smoke(name: str, tmp_path, monkeypatch):
     monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
-    verdicts = STUDIES[name].make()
-    assert len(verdicts) == len(STUDIES[name].facts["claims"])
+    study = STUDIES[name]
+    assert study.status == "not made"
+    verdicts = study.make()
+    assert len(verdicts) == len(study.facts["claims"])
+    assert study.status.partition(" of ")[0] == str(sum(v.holds for v in verdicts))
+    assert not plt.get_fignums(), "a notebook would show it beside the one that it is asked for"
     assert all(v.holds for v in verdicts if v.exact)
     out = tmp_path / "figures" / f"{name}_smoke"
-    assert (out / "figure.png").stat().st_size > 10_000
+    assert study.figure == out / "figure.png" and study.figure.stat().st_size > 10_000
     assert json.loads((out / "verdict.json").read_text())["budget"] == "smoke"
 
 
