@@ -75,7 +75,32 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float):
         self.decay, self._swapped = decay, False
+        self._count, self._tensors = 0, None
         super().__init__(use_buffers=False, multi_avg_fn=self._average)
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        """Collect the tensors once: what walks through the modules costs more than the average."""
+        average = self._average_model
+        pairs = ((average.module.parameters(), module.parameters()),
+                 (average.module.buffers(), module.buffers()))  # fmt: skip
+        self._tensors = [[[t.detach() for t in side] for side in pair] for pair in pairs]
+        self._count = int(average.n_averaged)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        """What `AveragedModel.update_parameters` does."""
+        if (step := trainer.global_step) <= self._latest_update_step:
+            return
+        self._latest_update_step = step
+        (averaged, current), (kept, buffers) = self._tensors
+        if self._count:
+            torch._foreach_lerp_(averaged, current, self._share(self._count))
+        else:
+            torch._foreach_copy_(averaged, current)
+        if kept:
+            torch._foreach_copy_(kept, buffers)
+        self._count += 1
+        self._average_model.n_averaged += 1
 
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
         if self._swapped:  # a validation was cut short
@@ -87,8 +112,10 @@ class EMA(WeightAveraging):
 
     @torch.no_grad()
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        n = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)))
+        torch._foreach_lerp_(averaged, current, self._share(int(count)))
+
+    def _share(self, n: int) -> float:
+        return 1 - min(self.decay, (1 + n) / (10 + n))
 
 
 class Log(L.Callback):

@@ -35,10 +35,12 @@ class Guard(L.Callback):
     end the run with FloatingPointError.
 
     A fused optimizer skips on the device by itself, and the count is read only every `every`
-    steps; others wait for the norm, which is at hand on a CPU.
+    steps (by default 50, on a CPU 1); others wait for the norm, which is at hand on a CPU.
     """
 
-    def __init__(self, run: RunDir, clip: float | None = None, limit: int = 10, every: int = 50):
+    def __init__(
+        self, run: RunDir, clip: float | None = None, limit: int = 10, every: int | None = None
+    ):
         self.run, self.clip, self.limit, self.every = run, clip, limit, every
         self.skipped = 0
         self._row: dict[int, int] = {}  # steps skipped in a row, by optimizer
@@ -57,13 +59,13 @@ class Guard(L.Callback):
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             return
-        norm = get_total_norm(gradients)
+        norm = total_norm(gradients)
         which = trainer.optimizers.index(optimizer) if len(trainer.optimizers) > 1 else 0
         if all(group.get("fused") for group in optimizer.param_groups):
             optimizer.found_inf = (~torch.isfinite(norm)).float()
             flags = self._flags.setdefault(which, [])
             flags.append(optimizer.found_inf)
-            if len(flags) >= self.every:
+            if len(flags) >= (self.every or (1 if norm.device.type == "cpu" else 50)):
                 self._read(trainer, which)
         elif not math.isfinite(norm):
             for p in parameters:
@@ -71,7 +73,8 @@ class Guard(L.Callback):
             self._count(trainer, which, True)
         else:
             self._count(trainer, which, False)
-        if self.clip:
+        at_hand = type(norm) is Tensor and norm.device.type == "cpu"
+        if self.clip and not (at_hand and self.clip / (float(norm) + 1e-6) >= 1):
             clip_grads_with_norm_(parameters, self.clip, norm)
 
     def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
@@ -93,6 +96,14 @@ class Guard(L.Callback):
                 f"{row} steps in a row had gradients that are not finite: the run has diverged, "
                 "lower the rate"
             )
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """`get_total_norm`, without its grouping where all are plain and of one kind."""
+    kinds = {(type(g), g.device, g.dtype, g.layout) for g in gradients}
+    if len(kinds) > 1 or type(gradients[0]) is not Tensor:
+        return get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 class Spikes(L.Callback):

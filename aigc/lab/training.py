@@ -29,6 +29,7 @@ from aigc.lab.environment import environment
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
 from aigc.lab.loggers import loggers
+from aigc.lab.loop import shorten
 from aigc.lab.memory import Parts
 from aigc.lab.probe import KEPT, Probe, kept_metric, wanted
 from aigc.lab.resume import begin, ended, losses, starting_point, tell_skipped
@@ -164,7 +165,7 @@ def make_trainer(
             child.compile()
     if settings["channels_last"]:
         model.to(memory_format=torch.channels_last)
-    return L.Trainer(
+    trainer = L.Trainer(
         accelerator="cpu" if config["strategy"]["name"] == "ddp_cpu" else settings["accelerator"],
         devices=config["strategy"]["devices"],
         num_nodes=config["strategy"]["nodes"],
@@ -184,6 +185,7 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=run.path,
     )
+    return shorten(trainer)
 
 
 def checkpoints(
