@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from aigc.core.spec import Spec
 from aigc.nets.condition import condition
-from aigc.nets.layers import TimeEmbedding
+from aigc.nets.layers import RMSNorm, TimeEmbedding
 from aigc.nets.transformer import Block, Rotary
 
 
@@ -40,7 +40,7 @@ class TokenDenoiser(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, False, dropout, cond) for _ in range(depth)
         )
-        self.dropout, self.norm = nn.Dropout(dropout), nn.RMSNorm(width)
+        self.dropout, self.norm = nn.Dropout(dropout), RMSNorm(width)
         for name, p in self.blocks.named_parameters():
             if p.ndim > 1 and "modulate" not in name:
                 deep = name.endswith(("out.weight", "down.weight"))

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
 from aigc.nets.condition import CaptionEmbedding, condition
-from aigc.nets.layers import TimeEmbedding, zero
+from aigc.nets.gradients import Gated, Turned
+from aigc.nets.layers import RMSNorm, TimeEmbedding, attention, zero
 
 
 @dataclass
@@ -44,11 +45,14 @@ class Rotary(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
 
     def forward(self, x: Tensor, start: int) -> Tensor:
-        """`x (B, heads, T, d)` at positions `start` onwards."""
-        a, b = x.chunk(2, dim=-1)
-        cos = self.cos[start : start + x.shape[2]].to(x.dtype)
-        sin = self.sin[start : start + x.shape[2]].to(x.dtype)
-        return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+        """`x (B, T, ..., d)` at positions `start` onwards."""
+        shape = (x.shape[1], *[1] * (x.ndim - 3), -1)
+        cos = self.cos[start : start + x.shape[1]].to(x.dtype).view(shape)
+        sin = self.sin[start : start + x.shape[1]].to(x.dtype).view(shape)
+        if torch.compiler.is_compiling():
+            a, b = x.chunk(2, dim=-1)
+            return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+        return Turned.apply(x, cos, sin)
 
 
 class Attention(nn.Module):
@@ -58,25 +62,21 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.causal, self.rotary = heads, causal, rotary
         self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.q_norm = nn.RMSNorm(width // heads)
-        self.k_norm = nn.RMSNorm(width // heads)
+        self.q_norm, self.k_norm = RMSNorm(width // heads), RMSNorm(width // heads)
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
         """`x (B, T, width)`."""
         start = cache.length if cache else 0
         q, k, v = self._qkv(x, start)
-        if cache is None or start == 0:
-            if cache is not None:
-                cache.keys[layer, :, :, : k.shape[2]], cache.values[layer, :, :, : k.shape[2]] = (
-                    k,
-                    v,
-                )
-            h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        else:
+        if cache is not None:
             stop = start + k.shape[2]
-            cache.keys[layer, :, :, start:stop], cache.values[layer, :, :, start:stop] = k, v
-            h = _attend(q, cache.keys[layer, :, :, :stop], cache.values[layer, :, :, :stop])
+            keys, values = cache.keys[layer], cache.values[layer]
+            keys[:, :, start:stop], values[:, :, start:stop] = k, v
+        if start:
+            h = _attend(q, keys[:, :, :stop], values[:, :, :stop])
+        else:
+            h = attention(q, k, v, self.causal)
         return self.out(h.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor) -> Tensor:
@@ -89,9 +89,20 @@ class Attention(nn.Module):
         return scores.softmax(-1)
 
     def _qkv(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
-        return self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start), v
+        """Each `(B, heads, T, d)`."""
+        qkv = self.qkv(x)
+        if qkv.device.type == "cpu":  # what `attention` works in there
+            qkv = qkv.float()
+        qkv = qkv.unflatten(-1, (3, self.heads, -1))
+        if torch.is_grad_enabled():
+            q, k, v = qkv.unbind(2)
+            q, k = self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start)
+        else:  # both at once
+            qk, v = qkv[:, :, :2], qkv[:, :, 2]
+            weight = torch.stack([self.q_norm.weight, self.k_norm.weight]).unsqueeze(1)
+            qk = F.rms_norm(qk, weight.shape[-1:], None, self.q_norm.eps) * weight
+            q, k = self.rotary(qk, start).unbind(2)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -100,12 +111,14 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Plain products rather than the fused kernel: on CPU its result for one query depends on the
     batch size in the last bit, and a sample must not depend on its neighbours.
     """
-    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    new, total = scores.shape[-2:]
+    batch, heads, new, _ = q.shape
+    q, k, v = (x.reshape(batch * heads, -1, x.shape[-1]) for x in (q, k, v))
+    scores = torch.bmm(q, k.transpose(1, 2)).div_(q.shape[-1] ** 0.5)
     if new > 1:
+        total = k.shape[1]
         later = torch.ones(new, total, dtype=torch.bool, device=q.device).triu(total - new + 1)
         scores = scores.masked_fill(later, float("-inf"))
-    return scores.softmax(-1) @ v
+    return torch.bmm(scores.softmax(-1), v).view(batch, heads, new, -1)
 
 
 class Block(nn.Module):
@@ -116,7 +129,7 @@ class Block(nn.Module):
     ):
         super().__init__()
         hidden = 16 * round(width * 8 / 3 / 16)
-        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
         self.attention = Attention(width, heads, rotary, causal)
         self.up = nn.Linear(width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
@@ -136,7 +149,10 @@ class Block(nn.Module):
 
     def mlp(self, x: Tensor) -> Tensor:
         """SwiGLU."""
-        gate, value = self.up(x).chunk(2, dim=-1)
+        x = self.up(x)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return self.down(Gated.apply(x))
+        gate, value = x.chunk(2, dim=-1)
         return self.down(F.silu(gate) * value)
 
 
@@ -170,7 +186,7 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, True, dropout) for _ in range(depth)
         )
-        self.dropout, self.norm = nn.Dropout(dropout), nn.RMSNorm(width)
+        self.dropout, self.norm = nn.Dropout(dropout), RMSNorm(width)
         self.apply(_init)
         for name, p in self.named_parameters():
             if name.endswith(("out.weight", "down.weight")):
@@ -235,7 +251,7 @@ class TransformerDenoiser(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, False, dropout, cond=width) for _ in range(depth)
         )
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
         zero(self.out)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
