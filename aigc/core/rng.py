@@ -67,6 +67,41 @@ class Rng:
         return words
 
 
+class Ahead(Rng):
+    """The stream of another one whose single numbers are made `n` at a time: the same numbers, in
+    fewer operations."""
+
+    def __init__(self, rng: Rng, n: int):
+        self.index, self.state, self.n = rng.index, rng.state, n
+        self._ready, self._taken = None, 0
+
+    def uniform(self, *shape: int) -> Tensor:
+        """As `Rng.uniform`."""
+        if shape != (1,):
+            self._settle()
+            return super().uniform(*shape)
+        if self._ready is None or self._taken == self.n:
+            self._settle()
+            state, self._ready = self.state, super().uniform(self.n)
+            self.state = state
+        self._taken += 1
+        return self._ready[:, self._taken - 1 : self._taken]
+
+    def take(self, rows: Tensor) -> Rng:
+        """As `Rng.take`."""
+        self._settle()
+        return super().take(rows)
+
+    def _words(self, n: int) -> Tensor:
+        self._settle()
+        return super()._words(n)
+
+    def _settle(self) -> None:
+        """Go on behind the numbers that were taken."""
+        past = (self._taken * _GAMMA + 2**63) % 2**64 - 2**63  # as signed 64-bit
+        self.state, self._ready, self._taken = self.state + past, None, 0
+
+
 def seeds(seed: int, *path: int) -> int:
     """A non-negative seed below 2**31 for a purpose named by `path`; plain integers, as it is
     called at every step."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from aigc.core.rng import Rng, seeds
+from aigc.core.rng import Ahead, Rng, seeds
 
 
 def test_a_row_depends_on_seed_and_index_only():
@@ -44,3 +44,13 @@ def test_seeds_differ_by_purpose():
     found = {seeds(s, *path) for s in range(20) for path in ((), (0,), (1,), (0, 1), (1, 0))}
     assert len(found) == 100
     assert all(0 <= seed < 2**31 for seed in found)
+
+
+def test_numbers_made_ahead_are_the_same():
+    plain, ahead = Rng(5, torch.arange(7)), Ahead(Rng(5, torch.arange(7)), 4)
+    for shape in ((1,),) * 6 + ((3,), (1,), (2, 2)) + ((1,),) * 5:
+        assert torch.equal(plain.uniform(*shape), ahead.uniform(*shape))
+    assert torch.equal(plain.normal(3), ahead.normal(3))
+    assert torch.equal(plain.uniform(1), ahead.uniform(1))
+    rows = torch.tensor([4, 2])
+    assert torch.equal(plain.take(rows).uniform(2), ahead.take(rows).uniform(2))

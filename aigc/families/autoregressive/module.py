@@ -12,7 +12,7 @@ from aigc.core.spec import completion
 from aigc.families.autoregressive.objective import token_nats
 from aigc.families.autoregressive.processed import Guided
 from aigc.families.autoregressive.sampling import Pick, Request, Search, decode
-from aigc.families.base import ROWS, GenerativeModule, Loss, hide
+from aigc.families.base import GenerativeModule, Loss, hide
 
 PROMPTS = 256  # training prompts kept for samples that are given none
 
@@ -29,6 +29,7 @@ class Autoregressive(GenerativeModule):
     provides = frozenset({"nats", "samples", "prompts"})
     samplers = (Pick, Search)
     likelihood = "exact"
+    rows = 4  # its networks are products of matrices
 
     def __init__(self, causal_lm: Callable[..., nn.Module], label_dropout: float = 0.0, **common):
         super().__init__(**common)
@@ -95,7 +96,7 @@ class Autoregressive(GenerativeModule):
         out = torch.zeros(n, length, dtype=torch.long, device=rng.device)
         for size in sorted(set(sizes)):
             rows = [i for i, own in enumerate(sizes) if own == size]
-            padded = torch.tensor(rows + rows[:1] * (-len(rows) % ROWS), device=rng.device)
+            padded = torch.tensor(rows + rows[:1] * (-len(rows) % self.rows), device=rng.device)
             prompt = torch.stack([prompts[i] for i in padded.tolist()])
             label = None if y is None else y[padded]
             *_, x = self._decode(prompt, label, sampler, rng.take(padded))
@@ -107,11 +108,12 @@ class Autoregressive(GenerativeModule):
         self, prompt: Tensor, y: int | None, seed: int, sampler: Pick | Search
     ) -> Iterator[Tensor]:
         """The states `(t,)` of sample 0 that begins with `prompt (t0,)`, on its way."""
-        rng = Rng(seed, torch.arange(ROWS, device=self.device))
+        n = self.rows
+        rng = Rng(seed, torch.arange(n, device=self.device))
         labels = self._labels(1, y, seed, 0)
-        labels = None if labels is None else labels.expand(ROWS)
-        prompts = [prompt.to(self.device)] * ROWS
-        yield from (x[0] for x in self.draw(ROWS, labels, sampler, rng, prompts))
+        labels = None if labels is None else labels.expand(n)
+        prompts = [prompt.to(self.device)] * n
+        yield from (x[0] for x in self.draw(n, labels, sampler, rng, prompts))
 
     def _decode(
         self, prompt: Tensor | None, y: Tensor | None, sampler: Pick | Search, rng: Rng

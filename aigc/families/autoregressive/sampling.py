@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput
-from aigc.core.rng import Rng
+from aigc.core.rng import Ahead, Rng
 from aigc.families.autoregressive.objective import mask_logits
 
 
@@ -133,7 +133,8 @@ class Temperature(Pick):
 
     def probs(self, logits_BV: Tensor, ids_BT: Tensor | None = None) -> Tensor:
         """Sharper below 1, flatter above."""
-        return (logits_BV.double() / self.temperature).softmax(-1)
+        logits = logits_BV.double()
+        return (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,14 @@ def decode(request: Request, pick: Pick, rng: Rng) -> Iterator[Tensor]:
     """Sequences `(rows, t)` growing to `length`, or until all have ended."""
     ids, stream = request.blank(rng.device), Stream(request)
     ended = torch.zeros(request.rows, dtype=torch.bool, device=rng.device)
+    rng = Ahead(rng, request.length - request.start)
     for done in range(request.start, request.length):
         token = pick(stream.next(ids[:, :done]), rng, ids[:, :done])
-        ids[:, done] = token.masked_fill(ended, request.end)
-        ended |= token == request.end
-        if ended.all():
+        if request.end >= 0:
+            token = token.masked_fill(ended, request.end)
+            ended |= token == request.end
+        ids[:, done] = token
+        if request.end >= 0 and ended.all():
             break
         yield ids[:, : done + 1]
     yield ids
