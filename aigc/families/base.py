@@ -20,7 +20,8 @@ from aigc.core.spec import Batch
 from aigc.core.views import View
 from aigc.families.adversary import Adversary, token_embedding
 
-# Matrix kernels on CPU give a row the same bits in every batch of a multiple of 16 rows.
+# Matrix kernels on CPU give a row the same bits in every batch of a multiple of 16 rows. Plain
+# products do from 4 rows on; convolutions and what else a network may hold are not so sure.
 ROWS = 16
 CAPTIONS = 2048  # training captions that a model keeps to draw from
 
@@ -49,6 +50,7 @@ class GenerativeModule(L.LightningModule):
     samplers: ClassVar[tuple[type, ...]] = ()
     likelihood: ClassVar[str] = "none"  # "exact", "bound" or "none"
     mean_loss: bool = True  # over examples, each by itself
+    rows: ClassVar[int] = ROWS  # samples are drawn in multiples of so many
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class GenerativeModule(L.LightningModule):
         parts = []
         for low in range(0, n, batch_size):
             size = min(batch_size, n - low)
-            rows = -(-size // ROWS) * ROWS
+            rows = -(-size // self.rows) * self.rows
             index = torch.arange(start + low, start + low + rows, device=self.device)
             y_part = None
             if labels is not None:
@@ -187,7 +189,7 @@ class GenerativeModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer over all parameters, its rate scaled by `lr_at(step)`."""
         try:
-            optimizer = self.make_optimizer(decayed(self))
+            optimizer = fused(self.make_optimizer(decayed(self)))
         except ValueError as error:  # a rate or a beta out of range
             raise BadInput(f"optimizer: {error}") from error
         for group in optimizer.param_groups:
@@ -231,6 +233,17 @@ def _leaves(cls: type) -> list[type]:
     can = any(name in dir(cls) for name in ("__call__", "z", "search"))
     own = [cls] if can and not isabstract(cls) else []
     return own + [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
+
+
+def fused(optimizer: Optimizer) -> Optimizer:
+    """Have it step through all of its tensors in one kernel, where it has one and nothing else is
+    asked for: a third to a quarter of the time on a CPU, and the same up to rounding."""
+    for group in optimizer.param_groups:
+        free = group.get("fused", False) is None and not group.get("foreach")
+        plain = all(type(p.data) is Tensor and p.is_floating_point() for p in group["params"])
+        if free and plain and {p.device.type for p in group["params"]} <= {"cpu", "cuda"}:
+            group["fused"] = True
+    return optimizer
 
 
 def decayed(*modules: nn.Module) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from aigc.core.errors import BadInput
 from aigc.core.rng import Rng
 from aigc.core.spec import Batch, Spec
-from aigc.families.base import GenerativeModule, Loss, decayed
+from aigc.families.base import GenerativeModule, Loss, decayed, fused
 from aigc.families.gan.heads import Codes, Heads
 from aigc.families.gan.objective import NonSaturating
 from aigc.families.gan.penalties import Penalties, consistency, normalised
@@ -231,7 +231,7 @@ class GAN(GenerativeModule):
 
     def _optimizer(self, net: nn.Module, ratio: float = 1.0) -> torch.optim.Optimizer:
         try:
-            optimizer = self.make_optimizer(decayed(net))
+            optimizer = fused(self.make_optimizer(decayed(net)))
         except ValueError as error:  # a rate or a beta out of range
             raise BadInput(f"optimizer: {error}") from error
         for group in optimizer.param_groups:

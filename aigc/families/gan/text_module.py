@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from aigc.core.rng import Rng
 from aigc.core.spec import Batch, Spec
-from aigc.families.base import GenerativeModule, Loss, decayed
+from aigc.families.base import GenerativeModule, Loss, decayed, fused
 from aigc.families.gan.module import frozen
 from aigc.families.gan.penalties import r1 as squared_slope
 from aigc.families.gan.text_objective import Gumbel, Reinforce, gumbel, one_hot, write
@@ -114,7 +114,7 @@ class TextGAN(GenerativeModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """Generator first, critic second, each with its rate schedule by batches."""
-        both = [self.make_optimizer(decayed(net)) for net in (self.net, self.critic)]
+        both = [fused(self.make_optimizer(decayed(net))) for net in (self.net, self.critic)]
         for group in both[1].param_groups:
             group["lr"] *= self.critic_lr
         return both, [LambdaLR(optimizer, self.lr_at) for optimizer in both]
