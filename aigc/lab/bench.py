@@ -39,7 +39,7 @@ class Case:
     count: int = 1
     limit: str | None = None
     seconds: float = 1.5  # a turn lasts about so long, or one step if that is longer
-    turns: int | None = None
+    turns: int | None = None  # at most
     light: bool = False  # one that takes long: its memory is not looked at
 
     @property
@@ -112,7 +112,7 @@ def run(chosen: Case, vs: set[str] | None, turns: int) -> list[dict[str, Any]]:
             ready.append(warm(name, start, chosen))
         except ImportError as error:
             print(f"{chosen.name}: {name} is left out: {error}", file=sys.stderr, flush=True)
-    for turn in range(chosen.turns or turns):
+    for turn in range(min(turns, chosen.turns or turns)):
         for contender in ready[:: -1 if turn % 2 else 1]:
             contender.turn()
     return [row(chosen, contender, ready[0]) for contender in ready]

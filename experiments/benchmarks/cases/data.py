@@ -5,12 +5,12 @@ import torch
 
 from aigc.lab.bench import case
 
-N, BATCH = 60_000, 128
+N, BATCH = 10_000, 128
 
 
 @case("data", unit="items/s", count=N, seconds=0.5)
 def data():
-    """One shuffled pass over 60,000 pictures."""
+    """One shuffled pass over 10,000 pictures."""
     raw = np.random.default_rng(0).integers(0, 256, (N, 1, 28, 28), np.uint8)
     labels = np.arange(N) % 10
 

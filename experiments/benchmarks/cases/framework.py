@@ -22,10 +22,10 @@ def overhead():
     return both([*TABLE, "budget.batch_size=64"], STEPS)
 
 
-@case("overhead_gpt", unit="ms a step", count=40, seconds=0)
+@case("overhead_gpt", unit="ms a step", count=20, seconds=0)
 def overhead_gpt():
     """A middling step: transformer of tinyshakespeare_cpu on pydoc, batch 12."""
-    return both(GPT, 40)
+    return both(GPT, 20)
 
 
 @case("gan_step", unit="ms a step", count=40, seconds=0)
