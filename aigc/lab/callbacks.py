@@ -75,7 +75,7 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float):
         self.decay, self._swapped = decay, False
-        self._count, self._tensors = 0, None
+        self._tensors = self._counter = None
         super().__init__(use_buffers=False, multi_avg_fn=self._average)
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
@@ -84,7 +84,7 @@ class EMA(WeightAveraging):
         pairs = ((average.module.parameters(), module.parameters()),
                  (average.module.buffers(), module.buffers()))  # fmt: skip
         self._tensors = [[[t.detach() for t in side] for side in pair] for pair in pairs]
-        self._count = int(average.n_averaged)
+        self._counter, self._count = average.n_averaged, int(average.n_averaged)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
@@ -100,7 +100,7 @@ class EMA(WeightAveraging):
         if kept:
             torch._foreach_copy_(kept, buffers)
         self._count += 1
-        self._average_model.n_averaged += 1
+        self._counter.add_(1)
 
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
         if self._swapped:  # a validation was cut short

@@ -35,7 +35,7 @@ class Guard(L.Callback):
     end the run with FloatingPointError.
 
     A fused optimizer skips on the device by itself, and the count is read only every `every`
-    steps (by default 50, on a CPU 1); others wait for the norm, which is at hand on a CPU.
+    steps (by default 50); others wait for the norm, and so do all on a CPU, where it is at hand.
     """
 
     def __init__(
@@ -61,11 +61,12 @@ class Guard(L.Callback):
             return
         norm = total_norm(gradients)
         which = trainer.optimizers.index(optimizer) if len(trainer.optimizers) > 1 else 0
-        if all(group.get("fused") for group in optimizer.param_groups):
+        every = self.every or (50 if norm.device.type != "cpu" else 0)
+        if every and all(group.get("fused") for group in optimizer.param_groups):
             optimizer.found_inf = (~torch.isfinite(norm)).float()
             flags = self._flags.setdefault(which, [])
             flags.append(optimizer.found_inf)
-            if len(flags) >= (self.every or (1 if norm.device.type == "cpu" else 50)):
+            if len(flags) >= every:
                 self._read(trainer, which)
         elif not math.isfinite(norm):
             for p in parameters:
@@ -99,9 +100,8 @@ class Guard(L.Callback):
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
-    """`get_total_norm`, without its grouping where all are plain and of one kind."""
-    kinds = {(type(g), g.device, g.dtype, g.layout) for g in gradients}
-    if len(kinds) > 1 or type(gradients[0]) is not Tensor:
+    """`get_total_norm`, without its grouping where all are plain and on a CPU."""
+    if not all(type(g) is Tensor and g.is_cpu and g.dtype == torch.float32 for g in gradients):
         return get_total_norm(gradients)
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 

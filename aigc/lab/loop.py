@@ -72,9 +72,11 @@ class Loop(_TrainingEpochLoop):
                 config.scheduler.step()
                 self.scheduler_progress.increment_completed()
         self._call("on_train_batch_end", outputs, batch, index)
-        logs.on_batch_end()
+        if trainer._results:  # somebody calls `self.log` in training
+            logs.on_batch_end()
         progress.increment_completed()
-        logs.update_train_step_metrics()
+        if trainer._results:
+            logs.update_train_step_metrics()
 
     def _optimize(self, batch: Any, index: int) -> Any:
         """Forward, backward, step; the detached loss."""

@@ -31,7 +31,7 @@ def configured(words: list[str], steps: int, **noise: int):
     from aigc.lab.conf import compose
 
     batch = int(next(w for w in words if "batch_size" in w).split("=")[1])
-    more = ["trainer.preview=0", "trainer.validations=1", f"budget.examples={steps * batch}"]
+    more = ["trainer.preview=0", "trainer.validations=0", f"budget.examples={steps * batch}"]
     more += [f"trainer.log_points={steps // 6}"]  # as often as a run of 1,200 steps writes its 200
     config = compose("train", [*words, *more])
     if noise:
@@ -117,7 +117,7 @@ class Clock(L.Callback):
 def whole(words: list[str], steps: int, **noise: int):
     """Seconds of `steps` steps of a run with its log, average, progress and checkpoints on.
 
-    Validation, which a bare loop has not, comes after the clock has stopped.
+    Validation, which a bare loop has not, is off.
     """
 
     def run() -> float:
