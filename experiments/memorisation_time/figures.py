@@ -26,6 +26,8 @@ def draw(study: Any, found: dict[str, float]) -> plt.Figure:
         ax.plot(seen, ratios, "o-", ms=4, color=shade, label=f"{size} digits")
     ax.axhline(1, color=INK, lw=0.8, ls=":")
     ax.set(xscale="log", xlabel="examples seen", ylim=(0, None))
+    ax.set_xticks(seen, [f"{n:,}" for n in seen])
+    ax.minorticks_off()
     ax.set_ylabel("distance to the training set\n(1: as unseen digits)")
     ax.legend()
     return fig
