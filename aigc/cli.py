@@ -147,13 +147,16 @@ def _check_words(words: list[str]) -> None:
 
 def run_task(name: str, config) -> None:
     """Run a task on a composed configuration and print the path it gives."""
-    from omegaconf import OmegaConf
+    from aigc.lab.conf import resolved
 
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain = resolved(config)
 
     from aigc.lab import tasks
+    from aigc.lab.training import main_process
 
-    print(getattr(tasks, name)(plain), flush=True)
+    path = getattr(tasks, name)(plain)
+    if main_process():
+        print(path, flush=True)
 
 
 def sweeping() -> bool:

@@ -52,7 +52,7 @@ def signature(config: dict[str, Any]) -> str:
             kept[key] = Path(kept[key]).resolve().name
     free = FREE_TRAINER | {k for k in LATER_TRAINER if config["trainer"].get(k) is None}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in free}
-    kept["budget"] = {k: v for k, v in config["budget"].items() if k != "samples"}
+    kept["budget"] = {k: v for k, v in kept["budget"].items() if k != "samples"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
     return f"{config['model']['name']}-{config['dataset']['name']}-s{config['seed']}-{digest[:8]}"
 
@@ -61,8 +61,21 @@ def switched_on(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration without the settings that are null because they are off: a new one must not
     rename old runs, nor set them apart."""
     kept = {key: value for key, value in config.items() if value is not None}
-    dataset = kept["dataset"].items()
+    dataset, budget = kept["dataset"].items(), dict(kept["budget"])
+    if budget.get("amount") is None:  # a budget of examples
+        budget.pop("by", None), budget.pop("amount", None)
+    kept["budget"] = budget
     return kept | {"dataset": {k: v for k, v in dataset if k not in LATER or v is not None}}
+
+
+def paid(config: dict[str, Any]) -> str:
+    """What sets the protocol of a run apart from that of runs by examples: nothing, or what was
+    matched."""
+    budget = config["budget"]
+    if budget.get("by", "examples") == "examples":
+        return ""
+    units = {"seconds": "s of training", "flops": "training FLOPs", "params": "parameters"}
+    return f"matched {budget['amount']:g} {units[budget['by']]}"
 
 
 class _Plain(yaml.SafeLoader):

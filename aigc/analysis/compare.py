@@ -7,7 +7,7 @@ from typing import Any
 
 from aigc.analysis import significance
 from aigc.analysis.load import REFERENCES, Record
-from aigc.analysis.recipe import differences, picked, recipe, varied
+from aigc.analysis.recipe import differences, matched, picked, recipe, varied
 from aigc.core.errors import unknown
 
 NAMES = {
@@ -113,6 +113,7 @@ class Table:
             for line in self.models
             if line.averaged
         ]
+        out += matched({line.title: line.records for line in self.models})
         alarms = [(line, r.alarm) for line in self.models for r in line.records if r.alarm]
         out += [f"{line.title}: {alarm}." for line, alarm in alarms]
         for column in self.columns:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from aigc.core.errors import unknown
-from aigc.runs import switched_on
+from aigc.runs import paid, switched_on
 
 DROPPED = {"seed", "study", "logger", "sampler", "plugins"}  # what runs of one line may differ in
 SHOWN = 4  # settings named at most
@@ -82,3 +82,13 @@ def _leaf(key: str, keys: list[str]) -> str:
     """The last part of a dotted name, or all of it where that is not clear."""
     leaf = key.rpartition(".")[2]
     return leaf if sum(k.rpartition(".")[2] == leaf for k in keys) == 1 else key
+
+
+def matched(lines: dict[str, list[Any]]) -> list[str]:
+    """In what the runs of each line were matched, where that is not the examples they saw; once
+    where it is the same for all."""
+    own = {title: {paid(r.config) for r in records} - {""} for title, records in lines.items()}
+    told = set().union(*own.values())
+    if len(told) == 1 and all(own.values()):
+        return [f"All models: {told.pop()}."]
+    return [f"{title}: {', '.join(sorted(marks))}." for title, marks in own.items() if marks]

@@ -102,6 +102,22 @@ class Ahead(Rng):
         self.state, self._ready, self._taken = self.state + past, None, 0
 
 
+def permuted(index: Tensor, n: int, seed: int) -> Tensor:
+    """Where a random permutation of `0 ... n - 1` puts each `index`, without holding it: a Feistel
+    network of four rounds on the next power of four, walked until the value is below `n` (Black &
+    Rogaway 2002, "Ciphers with arbitrary finite domains")."""
+    half = -(-(n - 1).bit_length() // 2)
+    mask, out = (1 << half) - 1, index.clone()
+    todo = torch.ones_like(index, dtype=torch.bool)
+    while bool(todo.any()):
+        left, right = out[todo] >> half, out[todo] & mask
+        for turn in range(4):
+            left, right = right, left ^ (_mix(right + seeds(seed, turn)) & mask)
+        out[todo] = (left << half) | right
+        todo = out >= n
+    return out
+
+
 def seeds(seed: int, *path: int) -> int:
     """A non-negative seed below 2**31 for a purpose named by `path`; plain integers, as it is
     called at every step."""

@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from aigc.core.errors import BadInput, unknown
-from aigc.core.rng import seeds
+from aigc.core.rng import permuted, seeds
 from aigc.core.spec import Batch
 from aigc.data.store import Store
 
 STALL = 300  # seconds after which a worker that gives no batch is an error
+HELD = 2**24  # examples above which an order is computed place by place instead of held
 RESIDENT_BYTES = 4 * 2**30  # keep ids on the device up to this size
+COPIED_BYTES = 2**28  # and in the memory of a CPU, which maps larger files
 BALANCES = ("balanced", "square_root")
 
 
@@ -61,13 +63,17 @@ class Indices:
         while start < stop:
             turn, offset = divmod(start, self.n)
             count = min(self.n - offset, stop - start)
-            parts.append(self._permutation(turn)[offset : offset + count])
+            parts.append(self._rows(turn, offset, count))
             start += count
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def _rows(self, turn: int, offset: int, count: int) -> Tensor:
+        if self.n <= HELD and self.seed is not None:
+            return self._permutation(turn)[offset : offset + count]
+        at = torch.arange(offset, offset + count)
+        return at if self.seed is None else permuted(at, self.n, seeds(self.seed, turn))
+
     def _shuffle(self, turn: int) -> Tensor:
-        if self.seed is None:
-            return torch.arange(self.n)
         generator = torch.Generator().manual_seed(seeds(self.seed, turn))
         return torch.randperm(self.n, generator=generator)
 
@@ -84,6 +90,9 @@ class Balanced(Indices):
             rows = torch.from_numpy(np.flatnonzero(labels == k))
             stream = Indices(len(rows), 1, 0, seeds(self.seed, k, 1))
             self.classes.append((rows, stream, int(sizes[k])))
+
+    def _rows(self, turn: int, offset: int, count: int) -> Tensor:
+        return self._permutation(turn)[offset : offset + count]
 
     def _shuffle(self, turn: int) -> Tensor:
         parts = [
@@ -202,7 +211,8 @@ class DataModule(L.LightningDataModule):
             if labels is None or labels.ndim > 1:
                 raise BadInput(f"balance={self.balance}: these data have no classes")
             indices = Balanced(labels, self.balance, batch, total, seed, rank, world, done)
-        fits = ids.nbytes <= RESIDENT_BYTES
+        most = COPIED_BYTES if str(device) == "cpu" else RESIDENT_BYTES
+        fits = ids.nbytes <= most
         if self.where == "device" or (self.where == "auto" and fits):
             return Resident(ids, labels, indices, device)
         return DataLoader(

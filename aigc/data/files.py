@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import re
 import urllib.request
 import zlib
@@ -140,12 +141,15 @@ def _table(path: Path, lines: Any) -> pd.DataFrame:
     return frame
 
 
-def read_picture(path: Path, size: int | None) -> np.ndarray:
-    """A picture as `uint8 (C, H, W)`, grey or RGB; `size` cuts the middle square and resizes it."""
+def read_picture(path: Path, size: int | None, raw: bytes | None = None) -> np.ndarray:
+    """A picture as `uint8 (C, H, W)`, grey or RGB; `size` cuts the middle square and resizes it.
+
+    `raw` are its bytes where they lie in no file of their own, and `path` is then what to call it.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path if raw is None else io.BytesIO(raw), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadInput(
                     f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}"

@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import tempfile
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,30 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space
+from aigc.core.sums import summed
 from aigc.data.datasets import Facts, Source, all_datasets, data_root
-from aigc.data.thinning import OPTIONS, thinned
+from aigc.data.splits import Split, from_source, from_stream
+from aigc.data.streams import Stream
+from aigc.data.thinning import OPTIONS
 from aigc.modalities.base import Codec
 
 FORMAT = 2  # raise it when the layout below changes
-SPLITS = ("train", "validation", "test")
 CHECKED = 2**28  # bytes of prepared data that are read at every start
-
-
-@dataclass(frozen=True)
-class Split:
-    """How splits that a data set does not bring are carved from `train`; the same for every run.
-
-    Blocks of `block` neighbouring examples are dealt at random, so that windows of one page of text
-    stay together; 0 cuts in running order (train, validation, test).
-    """
-
-    validation: float = 0.2
-    test: float = 0.2
-    seed: int = 0
-    block: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,13 +109,19 @@ def prepare(
     if not _intact(folder):
         fewer = {key: options.pop(key) for key in OPTIONS if key in options}
         source = _load(facts, options)
-        codec = codec.fit(list(source.parts.values()))
-        _write(folder, facts, codec, source, split, fewer)
+        if isinstance(source, Stream):
+            if fewer:
+                raise BadInput(f"dataset.{next(iter(fewer))}: not for data in shards")
+            codec = codec.fit(source.sample())
+            _write(folder, facts, codec, partial(from_stream, facts, codec, source, split))
+        else:
+            codec = codec.fit(list(source.parts.values()))
+            _write(folder, facts, codec, partial(from_source, facts, codec, source, split, fewer))
     meta = json.loads((folder / "meta.json").read_text())
     return Store(folder, codec.load(folder), meta)
 
 
-def _load(facts: Facts, options: dict[str, Any]) -> Source:
+def _load(facts: Facts, options: dict[str, Any]) -> Source | Stream:
     allowed = list(inspect.signature(facts.load).parameters)
     if wrong := [key for key in options if key not in allowed]:
         takes = ", ".join(f"dataset.{key}" for key in [*allowed, *OPTIONS])
@@ -163,7 +157,7 @@ def _intact(folder: Path) -> bool:
         read = sum(size for size, _ in known.values()) <= CHECKED
         for name, (size, crc) in known.items():
             file = folder / name
-            if file.stat().st_size != size or (read and _sum(file)[1] != crc):
+            if file.stat().st_size != size or (read and summed(file)[1] != crc):
                 raise ValueError(f"{name} is not as it was written")
         return True
     except (OSError, ValueError) as error:
@@ -172,49 +166,22 @@ def _intact(folder: Path) -> bool:
         return False
 
 
-def _sum(file: Path) -> tuple[int, int]:
-    """Size and checksum of a file."""
-    crc = 0
-    with file.open("rb") as stream:
-        while piece := stream.read(2**22):
-            crc = zlib.crc32(piece, crc)
-    return file.stat().st_size, crc
-
-
 def _write(
-    folder: Path, facts: Facts, codec: Codec, source: Source, split: Split, fewer: dict[str, Any]
+    folder: Path, facts: Facts, codec: Codec, make: Callable[[Path], dict[str, Any]]
 ) -> None:
+    """Let `make` write the arrays of all splits and say what they hold; the folder appears when it
+    is whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        content = hashlib.sha256()
-        counts = {}
-        for which, (ids, labels, factors) in _carve(facts, codec, source, split).items():
-            if which == "train" and fewer:
-                rows = thinned(len(ids), labels, **fewer)
-                ids, labels, factors = (x if x is None else x[rows] for x in (ids, labels, factors))
-            ids = ids.astype(_smallest(codec.space), copy=False)
-            np.save(part / f"ids-{which}.npy", ids)
-            content.update(np.ascontiguousarray(ids))
-            if labels is not None:
-                np.save(part / f"labels-{which}.npy", labels.astype(np.int64))
-                content.update(np.ascontiguousarray(labels, np.int64))
-            if factors is not None:
-                np.save(part / f"factors-{which}.npy", factors.astype(np.int64))
-            counts[which] = len(ids)
+        made = make(part)
         codec.save(part)
         meta = {
             "name": facts.name,
             "modality": facts.modality,
             "licence": facts.licence,
-            "hash": content.hexdigest()[:12],
-            "counts": counts,
-            "class_names": _class_names(source),
-            "caption": _longest(source),
-            "factor_names": source.factor_names,
-            "truth": source.truth,
-            "skipped": source.skipped,
-            "files": {f.name: _sum(f) for f in sorted(part.iterdir())},
+            **made,
+            "files": {f.name: summed(f) for f in sorted(part.iterdir())},
         }
         (part / "meta.json").write_text(json.dumps(meta))
         try:
@@ -224,52 +191,3 @@ def _write(
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _carve(facts: Facts, codec: Codec, source: Source, split: Split) -> dict[str, tuple]:
-    """Encoded splits; those that the source does not bring come from its `train`."""
-    labels = dict(source.labels)
-    for which, texts in source.captions.items():
-        labels[which] = caption.encode(texts, _longest(source)).numpy()
-    out = {
-        which: (codec.encode(raw).numpy(), labels.get(which), source.factors.get(which))
-        for which, raw in source.parts.items()
-    }
-    ids = out["train"][0]
-    sizes = {
-        which: round(getattr(split, which) * len(ids))
-        for which in ("validation", "test")
-        if which not in out
-    }
-    left = len(ids) - sum(sizes.values())
-    if min([left, *sizes.values()]) < 1:
-        raise BadInput(f"dataset '{facts.name}' has {len(ids)} examples, too few to split")
-    stops, parts = np.cumsum([left, *sizes.values()])[:-1], {}
-    for which, rows in zip(["train", *sizes], np.split(_deal(len(ids), split), stops)):
-        parts[which] = tuple(None if a is None else a[np.sort(rows)] for a in out["train"])
-    return {which: {**out, **parts}[which] for which in SPLITS}
-
-
-def _deal(n: int, split: Split) -> np.ndarray:
-    """The order in which examples are given to train, validation and test."""
-    if split.block == 0:
-        return np.arange(n)
-    starts = np.random.RandomState(split.seed).permutation(-(-n // split.block)) * split.block
-    rows = (starts[:, None] + np.arange(split.block)).ravel()
-    return rows[rows < n]
-
-
-def _class_names(source: Source) -> list[str]:
-    if not source.labels:
-        return []
-    return source.class_names or [str(i) for i in range(int(source.labels["train"].max()) + 1)]
-
-
-def _longest(source: Source) -> int:
-    """Bytes of the longest caption, 0 without captions."""
-    return max((len(t.encode()) for part in source.captions.values() for t in part), default=0)
-
-
-def _smallest(space: Space) -> type:
-    top = max(space.levels) if isinstance(space.levels, tuple) else space.levels
-    return np.uint8 if top <= 2**8 else np.uint16 if top <= 2**16 else np.int32

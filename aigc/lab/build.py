@@ -136,15 +136,18 @@ def sampler(node: Config, family: str, load: Callable[[str], Any] | None = None)
     return make({k: v for k, v in node.items() if k not in named}, "sampler", **held)
 
 
-def lr_schedule(config: Config) -> Callable[[int], float]:
-    """The factor of the learning rate at a step: a linear rise, then a cosine fall or a plateau."""
+def lr_schedule(config: Config, share: Callable[[], float] | None = None) -> Callable[[int], float]:
+    """The factor of the learning rate at a step: a linear rise, then a cosine fall or a plateau.
+
+    `share` says how much of the run is over where steps do not.
+    """
     trainer, budget = config["trainer"], config["budget"]
     steps = -(-budget["examples"] // budget["batch_size"])
     if trainer["decay"] not in ("cosine", "constant"):
         raise unknown("trainer.decay", trainer["decay"], ["cosine", "constant"])
 
     def factor(step: int) -> float:
-        done = step / steps
+        done = share() if share else step / steps
         rise = min(1.0, (step + 1) / max(1.0, trainer["warmup"] * steps))
         fall = 1.0
         if trainer["decay"] == "cosine":

@@ -135,10 +135,15 @@ class Log(L.Callback):
         self._clock = time.perf_counter()
         self._size, self.unwritten = 0, "examples,seconds,name,value\n"
 
+    @property
+    def now(self) -> float:
+        """Seconds of training so far."""
+        return self.seconds + time.perf_counter() - self._clock
+
     def state_dict(self) -> dict[str, Any]:
         """Where the file ends, and what is not in it yet."""
         return {
-            "seconds": self.seconds + time.perf_counter() - self._clock,
+            "seconds": self.now,
             "examples": self.examples,
             "latest": self.latest,
             "sums": _of_all_ranks(self._sums),
@@ -166,7 +171,8 @@ class Log(L.Callback):
         for name, value in module.logs.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
-        if (index + 1) % self.every == 0 or index + 1 == self.batches:
+        last = index + 1 == self.batches or trainer.should_stop
+        if (index + 1) % self.every == 0 or last:
             self.examples = (index + 1) * self.batch_size
             means = {f"train/{k}": float(v) / self._counts[k] for k, v in self._whole(trainer)}
             self._sums, self._counts = {}, {}

@@ -14,6 +14,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from aigc.core.errors import BadInput
+from aigc.core.sums import check_sums
+
+# A state of several processes is a folder: safetensors, what is no tensor, and the sums of both.
+STATE = "state.pt"
 
 
 class Damaged(BadInput):
@@ -46,13 +50,22 @@ class AtomicIO(TorchCheckpointIO):
             if cause := _disk_error(error):
                 raise OSError(cause.errno, "disk full, not written", str(path)) from error
             raise
-        _sync(path.parent)
+        sync(path.parent)
 
     def load_checkpoint(self, path, map_location=lambda storage, _: storage, weights_only=True):
         """The checkpoint at `path`; raises Damaged for one that is not as it was written."""
         if not sound(Path(path)):
             raise Damaged(f"{path} is damaged, missing or no plain data")
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """The weights of a state that one process wrote, or several; raises Damaged."""
+    if not path.is_dir():
+        return AtomicIO().load_checkpoint(path, "cpu")["state_dict"]
+    from aigc.lab.sharding import whole
+
+    return whole(path)["state_dict"]
 
 
 def saved_states(folder: Path) -> list[Path]:
@@ -76,8 +89,11 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def sound(file: Path) -> bool:
-    """Whether a checkpoint is as it was written, by the checksums in it, and nothing but data."""
+    """Whether a checkpoint is as it was written, by the checksums in it, and nothing but data; a
+    folder is one that several processes wrote."""
     try:
+        if file.is_dir():
+            return check_sums(file) and sound(file / STATE)
         with zipfile.ZipFile(file) as archive:
             packed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
             if packed or archive.testzip() is not None:  # torch packs nothing, a bomb does
@@ -94,10 +110,18 @@ def finite(*states: dict[str, Tensor] | None) -> bool:
     return not values or bool(torch.stack([torch.isfinite(v).all() for v in values]).all())
 
 
+def remove(path: Path) -> None:
+    """Remove a state, be it a file or a folder; nothing where there is none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def clear_parts(folder: Path) -> None:
     """Remove what writers that were killed have left; for the one process that holds the run."""
     for part in folder.glob("**/.*.part-*"):
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def rehearse(folder: Path, parameters: int) -> None:
@@ -126,9 +150,9 @@ def _disk_error(error: BaseException | None) -> OSError | None:
     return None
 
 
-def _sync(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file, or a rename in a folder, last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

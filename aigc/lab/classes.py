@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from aigc.core.errors import BadInput
+from aigc.lab import ranks
 from aigc.lab.conf import describe
+from aigc.lab.evaluation import marked
 from aigc.lab.judge import Judge
 from aigc.lab.run import Run
 from aigc.metrics.classes import PER_CLASS, of_class
@@ -17,7 +19,7 @@ from aigc.metrics.suite import Row, judge
 from aigc.runs import RunDir
 
 
-def evaluate_by_class(run: Run, config: dict[str, Any], n: int) -> RunDir:
+def evaluate_by_class(run: Run, config: dict[str, Any], n: int, rank: int = 0) -> RunDir:
     """Add to the run's results rows for each class (they carry `class`) and rows over the tail;
     `n` is how many reference examples there are in all."""
     store, seed = run.store, config["seed"]
@@ -25,17 +27,21 @@ def evaluate_by_class(run: Run, config: dict[str, Any], n: int) -> RunDir:
     if y is None or y.ndim > 1:
         raise BadInput(f"by_class=true: {store.meta['name']} has no classes")
     counts = torch.bincount(y, minlength=store.space.classes)
-    judge_ = Judge(store, n, config["extractors"], dims_for(int(counts.min())))
+    if not rank:
+        judge_ = Judge(store, n, config["extractors"], dims_for(int(counts.min())))
     node = config["sampler"]
     strategy = run.strategy(node)
     samples = run.sample(len(y), seed, y, strategy, config["batch_size"])
+    ranks.leave()
+    if rank:
+        return run.dir
     rows = rows_by_class(judge_, samples.ids, y)
     facts: Row = {"sampler": describe(node), "nfe": None, "seed": seed}
     facts |= {"ema": run.config["model"]["ema"], "batch_size": config["batch_size"]}
-    run.dir.add_rows([{**row, **facts} for row in rows])
+    run.dir.add_rows([{**row, **facts} for row in marked(rows, run)])
     unseen = rows_by_class(judge_, *store.examples("validation", n))
     ok = [{"of": "real", **row} for row in unseen if row["status"] == "ok"]
-    run.dir.add_rows(ok, "references.jsonl")
+    run.dir.add_rows(marked(ok, run), "references.jsonl")
     return run.dir
 
 

@@ -36,14 +36,26 @@ def compose(name: str, words: list[str]) -> dict[str, Any]:
     tests)."""
     from hydra import compose as compose_hydra
     from hydra import initialize_config_dir
-    from omegaconf import OmegaConf
 
     from aigc.lab.schema import register
 
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose_hydra(name, overrides=words)
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return resolved(config)
+
+
+def resolved(config: Any) -> dict[str, Any]:
+    """A composed configuration as plain containers; where its widths follow from a number of
+    parameters, with those."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if plain.get("budget", {}).get("by") != "params":
+        return plain
+    from aigc.lab.budget import matched
+
+    return matched(config)
 
 
 def samplers_of(family: str) -> list[str]:

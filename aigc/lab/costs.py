@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
+from aigc.lab import ranks
 from aigc.lab.callbacks import reseed
 from aigc.lab.run import Run, Samples
 
@@ -18,17 +19,19 @@ from aigc.lab.run import Run, Samples
 def timed_samples(
     run: Run, n: int, seed: int, strategy: Any, batch: int
 ) -> tuple[Samples, dict[str, float]]:
-    """Samples, and what they cost: evaluations by a hook, examples a second after a warm-up."""
+    """Samples, and what they cost: evaluations by a hook, examples a second of one device after a
+    warm-up."""
     guide = getattr(strategy, "guide", None)
     calls = [count_calls(m.sampled_net) for m in (run.model, guide) if m is not None]
-    run.sample(1, seed, sampler=strategy, batch_size=1)  # also warms up
+    with ranks.solo():
+        run.sample(1, seed, sampler=strategy, batch_size=1)  # also warms up
     nfe = sum(c.stop() for c in calls)
     start = time.perf_counter()
     samples = run.sample(n, seed, sampler=strategy, batch_size=batch)
     seconds = time.perf_counter() - start
     status = run.dir.status
     return samples, {
-        "samples_per_second": n / seconds,
+        "samples_per_second": n / seconds / ranks.count(),
         "nfe": nfe,
         "parameters": status["parameters"],
         "train_seconds": status["train_seconds"],

@@ -9,18 +9,18 @@ from torch import Tensor
 from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.families.base import GenerativeModule
-from aigc.lab import extractors
+from aigc.lab import extractors, ranks
 from aigc.lab.callbacks import reseed
 from aigc.lab.conf import describe
 from aigc.lab.costs import more_costs, timed_samples
-from aigc.lab.judge import Judge
+from aigc.lab.judge import Judge, needed
 from aigc.lab.neighbours import save_nearest
 from aigc.lab.opinion import opinion
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
 from aigc.metrics.registry import Pairs, chosen
-from aigc.metrics.suite import judge
-from aigc.runs import RunDir, shown_folder
+from aigc.metrics.suite import Row, judge
+from aigc.runs import RunDir, paid, shown_folder
 
 SHOWN = 64
 QUICK = 1000  # examples of a quick evaluation at most
@@ -30,8 +30,17 @@ REBUILT = 256  # reference examples that it gives back
 
 def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     """Judge `run` and add the rows to its `results.jsonl`, the reference rows to
-    `references.jsonl`."""
+    `references.jsonl`.
+
+    With `devices` above 1 as many processes draw samples, likelihoods and continuations, and the
+    first one judges them.
+    """
     quiet()
+    with ranks.joined("evaluate", config) as rank:
+        return _evaluate(run, config, rank)
+
+
+def _evaluate(run: Run, config: dict[str, Any], rank: int) -> RunDir:
     counts, names = run.store.meta["counts"], config["metrics"]
     n = size(
         config["n"], min(counts["test"], counts["validation"]), run.config["budget"]["samples"]
@@ -39,19 +48,24 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
     if config["by_class"]:
         from aigc.lab.classes import evaluate_by_class
 
-        return evaluate_by_class(run, config, n)
+        return evaluate_by_class(run, config, n, rank)
     quick = config["n"] == "quick"
-    judge_ = Judge(run.store, n, config["extractors"], names=names, quick=quick)
+    if not rank:
+        judge_ = Judge(run.store, n, config["extractors"], names=names, quick=quick)
+    needs, (ref, y) = needed(names, run.codec.modality), run.store.examples("test", n)
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
     strategy = run.strategy(node)
     samples, cost = timed_samples(run, n, seed, strategy, batch)
+    facts: dict[str, Any] = {"cost": cost}
+    if "nats" in needs:
+        facts["nats"] = likelihood(run, ref, y, batch)
+    if "continued" in needs:
+        facts["continued"] = continuations(run, ref, y, seed, strategy, batch)
+    ranks.leave()
+    if rank:
+        return run.dir
     cost |= more_costs(run, judge_.needs, strategy, batch)
     folder = save_shown(run, samples, describe(node), seed, n, judge_)
-    facts: dict[str, Any] = {"cost": cost}
-    if "nats" in judge_.needs:
-        facts["nats"] = likelihood(run, judge_.ref, judge_.y, batch)
-    if "continued" in judge_.needs:
-        facts["continued"] = continuations(run, judge_, seed, strategy, batch)
     if "judged" in judge_.needs:
         facts |= opinion(config["judge"], run.codec.decode(samples.ids))
     if judge_.needs & {"pairs", "perceived"}:
@@ -68,9 +82,20 @@ def evaluate(run: Run, config: dict[str, Any]) -> RunDir:
         "ema": run.config["model"]["ema"],
         "batch_size": batch,
     }
-    run.dir.add_rows([{**row, **facts} for row in rows])
-    run.dir.add_rows(judge_.cached_baselines(), "references.jsonl")
+    run.dir.add_rows([{**row, **facts} for row in marked(rows, run)])
+    run.dir.add_rows(marked(judge_.cached_baselines(), run), "references.jsonl")
     return run.dir
+
+
+def marked(rows: list[Row], run: Run) -> list[Row]:
+    """Rows of a run that was matched by something else than examples say so in their protocol; what
+    a thing costs is the same whatever was matched."""
+    mark = paid(run.config)
+    if not mark:
+        return rows
+    free = [row["axis"] == "cost" or row["status"] != "ok" for row in rows]
+    told = [{**row, "protocol": f"{row['protocol']} {mark}"} for row in rows]
+    return [row if same else new for row, new, same in zip(rows, told, free)]
 
 
 def size(asked: int | str | None, there: int, budget: int) -> int:
@@ -103,26 +128,27 @@ def likelihood(run: Run, ids: Tensor, y: Tensor | None, batch: int) -> Tensor | 
     model = run.model
     if "nats" not in model.provides or kind_of(model) == "none":
         return None
-    parts = []
-    for i, part in enumerate(ids.split(batch)):
-        part_y = None if y is None else y[i * batch :][: len(part)].to(model.device)
+
+    def nats_of(i: int) -> Tensor:
+        rows = slice(i * batch, (i + 1) * batch)
+        part, part_y = ids[rows].to(model.device), None if y is None else y[rows].to(model.device)
         reseed(seeds(0, 2, i), model.device)
-        part = part.to(model.device)
         nats = model.nats(model.view.encode(part), part_y).double()
         rest = getattr(model.view, "nats", None)
-        parts.append((nats + rest(part) if rest else nats).cpu())
-    return torch.cat(parts)
+        return (nats + rest(part) if rest else nats).cpu()
+
+    return torch.cat(ranks.each(-(-len(ids) // batch), nats_of))
 
 
 def continuations(
-    run: Run, judge_: Judge, seed: int, strategy: Any, batch: int
+    run: Run, ref: Tensor, y: Tensor | None, seed: int, strategy: Any, batch: int
 ) -> tuple[list[str], list[str]] | None:
     """What the model writes after the beginnings of texts, and what stands there; None where it
     takes no prompt."""
     if "prompts" not in run.model.provides or not hasattr(run.codec, "beginnings"):
         return None
-    prompts, wanted = run.codec.beginnings(judge_.ref[:CONTINUED])
-    y = None if judge_.y is None else judge_.y[:CONTINUED]
+    prompts, wanted = run.codec.beginnings(ref[:CONTINUED])
+    y = None if y is None else y[:CONTINUED]
     found = run.sample(len(prompts), seed, y, strategy, batch, prompts)
     return run.codec.endings(found.ids), wanted
 

@@ -59,16 +59,19 @@ class Guard(L.Callback):
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             return
-        norm = total_norm(gradients)
+        norm = total = total_norm(gradients)
+        if sharded := hasattr(norm, "full_tensor"):  # each rank has the norm of its part
+            total = norm.full_tensor()
         which = trainer.optimizers.index(optimizer) if len(trainer.optimizers) > 1 else 0
         every = self.every or (50 if norm.device.type != "cpu" else 0)
-        if every and all(group.get("fused") for group in optimizer.param_groups):
+        fused = all(group.get("fused") for group in optimizer.param_groups)
+        if every and fused and not sharded:
             optimizer.found_inf = (~torch.isfinite(norm)).float()
             flags = self._flags.setdefault(which, [])
             flags.append(optimizer.found_inf)
             if len(flags) >= every:
                 self._read(trainer, which)
-        elif not math.isfinite(norm):
+        elif not math.isfinite(total):
             for p in parameters:
                 p.grad = None
             self._count(trainer, which, True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aigc.data.store import Store
+from aigc.lab.ranks import in_training
 from aigc.metrics.distance import frechet
 from aigc.metrics.features import RandConv, dims_for
 from aigc.metrics.structure import prdc
@@ -78,7 +79,7 @@ class Health(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
         """Every process looks at the same samples; the first one speaks."""
-        ids, _ = module.sample(len(self.ref), sampler=self.sampler)
+        ids = in_training(trainer, module, len(self.ref), self.sampler)
         values = examine(self.ref, self.extractor(self.field(ids.cpu())))
         if hasattr(module, "scores"):
             values["critic_gap"] = self._score(module, *self.seen) - self._score(module, *self.held)

@@ -20,6 +20,11 @@ TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
 PROBS = frozenset({"probs", "ref_probs"})
 
 
+def needed(names: list[str] | str | None, modality: str) -> frozenset[str]:
+    """What the metrics that are meant look at."""
+    return frozenset().union(*(m.needs for m in chosen(names, modality)))
+
+
 class Judge:
     """What the samples of a run are held against. `names` are the metrics that are meant."""
 
@@ -40,7 +45,7 @@ class Judge:
             raise BadInput(f"extractors: at least one of {', '.join(EXTRACTORS)}")
         self.dims = dims or dims_for(min(n, len(self.ref)))
         self.metrics = chosen(names, self.codec.modality)
-        self.needs = frozenset().union(*(m.needs for m in self.metrics))
+        self.needs = needed(names, self.codec.modality)
         self.fit_on, self.fit_on_y = store.examples("train", TRAIN_CAP)
         self._make_extractors(extractors)
 

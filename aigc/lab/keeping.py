@@ -49,8 +49,8 @@ def cleaned(run: RunDir) -> Iterator[int]:
     spare = list(run.path.glob("**/.*.part-*"))
     spare += folder.glob("*.ckpt") if state == "done" else []
     for file in spare:
-        yield file.stat().st_size
-        file.unlink()
+        yield size_of(file) if file.is_dir() else file.stat().st_size
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
     unfinished = state in ("failed", "stale") and not run.rows()
     if unfinished and not list(folder.glob("last-*.ckpt")):
         yield size_of(run.path)

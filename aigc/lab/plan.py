@@ -109,8 +109,12 @@ def planned(config: dict[str, Any]) -> Cost:
     averaged = trained if config["model"]["ema"] else 0
     memory = weights + 3 * trained + averaged + activations(model, store, budget["batch_size"])
     flops = flops_per_example(model, store, min(budget["batch_size"], 64))
+    if budget["by"] == "flops" and flops:
+        budget = {**budget, "examples": budget["amount"] / flops}
     probe = probed(config, model, store)
     speed = STEPS * budget["batch_size"] / probe.seconds
+    if budget["by"] == "seconds":
+        budget = {**budget, "examples": budget["amount"] * speed}
     seconds = budget["examples"] / speed + config["trainer"]["validations"] * probe.validating
     state = weights + 2 * trained + averaged
     return Cost(
@@ -144,7 +148,7 @@ def probed(config: dict[str, Any], model: GenerativeModule, store: Store) -> Pro
     """Train a few steps and validate once, as the run would, on one device."""
     short, size = deepcopy(config), config["budget"]["batch_size"]
     examples = (WARM_UP + STEPS) * size
-    short["budget"]["examples"] = examples
+    short["budget"] |= {"examples": examples, "by": "examples", "amount": None}
     short["trainer"] |= {"validations": int(config["trainer"]["validations"] > 0)}
     short["trainer"] |= {"keep": "last", "patience": None}
     short["strategy"] = {"name": "auto", "devices": 1, "nodes": 1}

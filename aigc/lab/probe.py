@@ -9,6 +9,7 @@ from torch import Tensor
 from aigc.core.errors import unknown
 from aigc.data.store import Store
 from aigc.lab.callbacks import EMA
+from aigc.lab.ranks import in_training
 from aigc.metrics.features import RandConv, dims_for
 from aigc.metrics.registry import Evidence, Metric, Undefined
 from aigc.metrics.suite import METRICS
@@ -65,21 +66,23 @@ class Probe(L.Callback):
         self.ref, self.train = self.extractor(self.field(held)), self.extractor(seen)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
-        values = self._values(module)
+        values = self._values(trainer, module)
         average = next((c for c in trainer.callbacks if isinstance(c, EMA)), None)
         logs = {f"val/probe_{name}": value for name, value in values.items()}
         if average:
             average._swap_models(module)
-            logs |= {f"val/probe_{name}_raw": v for name, v in self._values(module).items()}
+            logs |= {
+                f"val/probe_{name}_raw": v for name, v in self._values(trainer, module).items()
+            }
             average._swap_models(module)
         if self.kept:
             logs[KEPT] = badness(METRICS[self.kept], values.get(self.kept))
         module.log_dict(logs, sync_dist=True)
 
-    def _values(self, module: Any) -> dict[str, float]:
+    def _values(self, trainer: L.Trainer, module: Any) -> dict[str, float]:
         """The metrics of fresh samples; those that mean nothing are left out."""
         module.observe(*(x if x is None else x.to(module.device) for x in self.seen))
-        ids: Tensor = module.sample(len(self.ref), sampler=self.sampler)[0]
+        ids: Tensor = in_training(trainer, module, len(self.ref), self.sampler)
         gen = self.extractor(self.field(ids.cpu()))
         evidence, found = Evidence(self.store.codec.modality, gen, self.ref, self.train), {}
         for metric in self.metrics:

@@ -19,6 +19,7 @@ from aigc.lab.checkpoint import (
     clear_parts,
     examples_of,
     newest,
+    remove,
     saved_states,
     sound,
 )
@@ -45,7 +46,7 @@ def begin(config: dict[str, Any], run: RunDir, env: dict[str, Any]) -> Path | No
     seen = examples_of(checkpoint) if checkpoint else 0
     for file in saved_states(folder):
         if examples_of(file) > seen:  # damaged, or of a future that will come again
-            file.unlink()
+            remove(file)
     if checkpoint or warning:
         run.event("resumed", examples=seen, warning=warning, commit=env["commit"])
         print(warning or f"going on from {seen:,} examples", file=sys.stderr)
@@ -83,7 +84,8 @@ def _carry(source: RunDir, run: RunDir) -> None:
     for file in files:
         shutil.copy(file, run / file.name)
     for file in (source / "checkpoints").glob("best-*.ckpt"):
-        shutil.copy(file, run / "checkpoints")
+        copy = shutil.copytree if file.is_dir() else shutil.copy
+        copy(file, run / "checkpoints" / file.name)
 
 
 def _compare(run: RunDir, env: dict[str, Any]) -> None:

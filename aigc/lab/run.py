@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from aigc.core.learned import LEARNED
 from aigc.core.spec import Space
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
-from aigc.lab import build, request
+from aigc.lab import build, ranks, request
 from aigc.lab.check import check_origin
 from aigc.lab.conf import conf_dir, samplers_of
 from aigc.lab.editing import edited
@@ -170,7 +170,8 @@ class Run:
             strategy, y = edited(self, edit, options, strategy, n, y, seed)
         elif options:
             raise BadInput(f"{', '.join(options)}: options of an edit, and none is chosen")
-        ids, labels = self.model.sample(n, y, seed, strategy, batch_size, prompts=prompts)
+        draw = self.model.sample if ranks.alone() else partial(ranks.sample, self.model)
+        ids, labels = draw(n, y, seed, strategy, batch_size=batch_size, prompts=prompts)
         return Samples(ids.cpu(), None if labels is None else labels.cpu(), self.codec)
 
     @torch.no_grad()

@@ -12,6 +12,8 @@ class Budget:
     """What one is ready to pay: examples seen, size of the networks, examples judged."""
 
     name: str = MISSING
+    by: str = "examples"  # or seconds, flops, params: what the cells of a comparison share
+    amount: float | None = None  # seconds, training FLOPs or parameters, where by says so
     examples: int = MISSING
     batch_size: int = MISSING  # global, split over devices
     channels: int = MISSING  # width of convolutional networks
@@ -103,6 +105,7 @@ class Sample:
     seed: int = 0
     y: Any = None
     batch_size: int = 256
+    devices: int = 1
     prompt: str | None = None
     stream: bool = False
     out: str | None = None
@@ -120,6 +123,7 @@ class Evaluate:
     n: Any = None
     seed: int = 0
     batch_size: int = 256
+    devices: int = 1
     extractors: list[str] = field(default_factory=lambda: ["randconv", "pca"])
     metrics: Any = None
     judge: str | None = None

@@ -14,7 +14,7 @@ from typing import Any
 import lightning as L
 
 from aigc.core.errors import BadInput
-from aigc.lab.checkpoint import Damaged, saved_states, sound
+from aigc.lab.checkpoint import Damaged, remove, saved_states, sound
 from aigc.lab.signals import Signals
 from aigc.runs import RunDir
 
@@ -30,7 +30,8 @@ class Checkpoints(L.Callback):
     `every` is a number of examples, or minutes as `5m`; `best` is what the best validation is the
     smallest of, or None. `facts` are what a run to go on from must
     have in common with this one. A state is also saved when one of `signals` or an error ends the
-    run before its batch has changed a weight, or in a validation, which is then done again.
+    run before its batch has changed a weight, or in a validation, which is then done again; without
+    `states` none is, for an engine whose states nothing else reads.
     """
 
     def __init__(
@@ -41,11 +42,14 @@ class Checkpoints(L.Callback):
         best: str | None,
         facts: dict,
         signals: Signals | None = None,
+        states: bool = True,
     ):
         self.folder, self.run, self.batch_size = run / "checkpoints", run, batch_size
         self.seconds, self.batches = _interval(every, batch_size)
         self.monitor, self.facts, self.signals = best, facts, signals or Signals()
-        self.best, self.best_at, self._best_saved_at = NEVER, 0, 0
+        self.states = states
+        self.best, self.best_at = NEVER, 0
+        self._of_states: list[int] = []  # the best validations that the kept states know
         self._index, self._at = 0, 0  # the batch now, and the one that the newest state begins
         self._training = self._settled = self._validating = self._stripping = False
 
@@ -67,7 +71,7 @@ class Checkpoints(L.Callback):
                     "train with the same, or afresh by resume=never"
                 )
         self.best, self.best_at = state["best"], state["best_at"]
-        self._best_saved_at = self.best_at
+        self._of_states = [self.best_at]
         if self.best_file and not sound(self.best_file):
             raise Damaged(f"{self.best_file} is damaged or missing: train afresh by resume=never")
 
@@ -108,7 +112,7 @@ class Checkpoints(L.Callback):
         trainer.save_checkpoint(self.best_file)
         self._stripping = False
         if trainer.is_global_zero:
-            _keep(self.folder, "best-*.ckpt", {self._best(self._best_saved_at), self.best_file})
+            self._keep_bests()
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: Any, checkpoint: dict) -> None:
         if self._stripping:
@@ -153,11 +157,19 @@ class Checkpoints(L.Callback):
         return asked[0] or bool(self.batches and index % self.batches == 0), asked[1]
 
     def _save(self, trainer: L.Trainer, batches: int) -> None:
+        if not self.states:
+            return
         trainer.save_checkpoint(self.folder / f"last-{batches * self.batch_size:012d}.ckpt")
-        self._clock, self._at, self._best_saved_at = time.monotonic(), batches, self.best_at
+        self._clock, self._at = time.monotonic(), batches
+        self._of_states = [*self._of_states, self.best_at][-KEPT:]
         if trainer.is_global_zero:
             _keep(self.folder, "last-*.ckpt", set(saved_states(self.folder)[:KEPT]))
-            _keep(self.folder, "best-*.ckpt", {self.best_file})
+            self._keep_bests()
+
+    def _keep_bests(self) -> None:
+        """Of the best weights those that a kept state goes on from, and the newest."""
+        known = {self._best(at) for at in self._of_states}
+        _keep(self.folder, "best-*.ckpt", known | {self.best_file})
 
     def _best(self, examples: int) -> Path:
         return self.folder / f"best-{examples:012d}.ckpt"
@@ -190,4 +202,4 @@ def _interval(every: str | int, batch_size: int) -> tuple[float, int]:
 
 def _keep(folder: Path, pattern: str, kept: set[Path | None]) -> None:
     for file in set(folder.glob(pattern)) - kept:
-        file.unlink(missing_ok=True)
+        remove(file)

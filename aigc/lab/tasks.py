@@ -8,6 +8,7 @@ from typing import Any
 
 from aigc.lab import build
 from aigc.lab.evaluation import evaluate as _evaluate
+from aigc.lab.ranks import joined
 from aigc.lab.run import load
 from aigc.lab.training import train as _train
 
@@ -28,13 +29,15 @@ def sample(config: dict[str, Any]) -> Path:
         for piece in run.stream(prompt or "", seed, strategy, y):
             print(piece, end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-    samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt, edit)
+    with joined("sample", config) as rank:
+        samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt, edit)
     label = "" if y is None else "-y" + "_".join(re.findall(r"\w+", str(y)))
     label += f"-{edit['name']}" if edit else ""
     if prompt is not None:
         label += f"-p{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
     default = run.dir / "samples" / f"{node['name']}-s{seed}{label}-n{n}"
-    return samples.save(config["out"] or default)
+    folder = Path(config["out"] or default)
+    return folder if rank else samples.save(folder)
 
 
 def evaluate(config: dict[str, Any]) -> Path:

@@ -6,7 +6,6 @@ import shutil
 import sys
 import warnings
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 import lightning as L
@@ -14,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from aigc.core.errors import BadInput, unknown
+from aigc.core.errors import BadInput
 from aigc.core.rng import seeds
 from aigc.data.augment import Augment
 from aigc.data.datamodule import DataModule
@@ -22,9 +21,10 @@ from aigc.data.datasets import all_datasets
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
+from aigc.lab.budget import Clock, data_of, spent
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.check import trust
-from aigc.lab.checkpoint import AtomicIO, rehearse
+from aigc.lab.checkpoint import AtomicIO, rehearse, weights_in
 from aigc.lab.environment import environment
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
@@ -37,6 +37,14 @@ from aigc.lab.run import Run, Samples, save_weights
 from aigc.lab.signals import Signals, slurm
 from aigc.lab.stage import first_stage, keep
 from aigc.lab.states import Checkpoints
+from aigc.lab.strategy import (
+    check_deepspeed,
+    gathered,
+    is_sharded,
+    on_cpu,
+    sharded_callbacks,
+    strategy,
+)
 from aigc.lab.transfer import start_from, told
 from aigc.lab.validate import validate
 from aigc.lab.verify import digest
@@ -78,22 +86,17 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     quiet()
     store, stage, model = untrained(config)
     begun = start_from(model, config["init"], config["init_freeze"] or [])
-    data = DataModule(
-        store,
-        config["budget"]["batch_size"],
-        config["budget"]["examples"],
-        config["seed"],
-        config["trainer"]["where"],
-        config["trainer"]["workers"],
-        config["balance"],
-    )
     if main_process():
         checkpoint = begin(config, run, environment())
     else:
         checkpoint, _ = starting_point(run, config["resume"])
     trainer = None
     try:
+        config, pays = spent(config, run, checkpoint is not None, model, store)
+        data = data_of(config, store)
         if main_process():
+            if pays:
+                run.mark("running", budget=pays)
             rehearse(run / "checkpoints", sum(p.numel() for p in model.parameters()))
             store.codec.save(run / "codec")
             tell_skipped(run, store)
@@ -110,7 +113,11 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
                 raise
             raise BadInput(f"trainer or strategy: {str(error).splitlines()[0]}") from error
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        weights = gathered(model) if is_sharded(config) else None
         if trainer.is_global_zero:
+            if weights:
+                model = untrained(config)[2].to(trainer.strategy.root_device)
+                model.load_state_dict(weights)
             finish(config, run, model, data, trainer)
     except BaseException as error:
         if main_process():
@@ -133,7 +140,12 @@ def make_trainer(
     log = Log(run / "log.csv", budget["batch_size"], batches, settings["log_points"])
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     seeds_ = Seeds(config["seed"], shared=not settings["compile"])
-    callbacks = [seeds_, Augment(build.augmentations(config)), log]
+    callbacks = [seeds_, Augment(build.augmentations(config))]
+    if budget["by"] == "seconds":
+        clock = Clock(log, budget["amount"])
+        callbacks.append(clock)
+        model.lr_at = build.lr_schedule(config, lambda: clock.share)
+    callbacks.append(log)
     callbacks += [Progress(log, title, budget["batch_size"], batches), Spikes(run, log)]
     clip = config["model"]["clip"] if model.automatic_optimization else None
     scaled = settings["precision"] == "16-mixed"  # its scaler skips steps by itself
@@ -145,7 +157,12 @@ def make_trainer(
     if (names := wanted(config)) and settings["validations"]:
         sampler = build.sampler(config["sampler"], config["model"]["name"])
         callbacks.append(Probe(store, sampler, names, kept_metric(settings["keep"])))
-    if config["model"]["ema"]:
+    own_engine = config["strategy"]["name"] == "deepspeed"
+    if own_engine:
+        check_deepspeed(model, config)
+    if is_sharded(config):
+        callbacks += sharded_callbacks(model, config)
+    elif config["model"]["ema"]:
         callbacks.append(EMA(config["model"]["ema"]))
     if settings["parts"] and settings["oom"] is None and hasattr(model, "parts"):
         model.parts = settings["parts"]  # it optimises by hand
@@ -166,7 +183,7 @@ def make_trainer(
     if settings["channels_last"]:
         model.to(memory_format=torch.channels_last)
     trainer = L.Trainer(
-        accelerator="cpu" if config["strategy"]["name"] == "ddp_cpu" else settings["accelerator"],
+        accelerator="cpu" if on_cpu(config) else settings["accelerator"],
         devices=config["strategy"]["devices"],
         num_nodes=config["strategy"]["nodes"],
         strategy=strategy(config["strategy"]["name"], model),
@@ -174,7 +191,7 @@ def make_trainer(
         max_epochs=1,
         val_check_interval=max(1, batches // max(settings["validations"], 1)),
         limit_val_batches=None if settings["validations"] else 0,
-        gradient_clip_val=clip if scaled else None,
+        gradient_clip_val=clip if scaled or own_engine else None,
         callbacks=callbacks,
         logger=loggers(config, run),
         plugins=[AtomicIO(), *slurm()],
@@ -183,6 +200,7 @@ def make_trainer(
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        inference_mode=not is_sharded(config),  # parts are gathered into buffers that training uses
         default_root_dir=run.path,
     )
     return shorten(trainer)
@@ -196,7 +214,8 @@ def checkpoints(
     best = best_by(config, model) if settings["validations"] else None
     facts = {"signature": signature(config), "data": store.meta["hash"], "kind of state": STATE}
     signals = Signals(settings["requeue"])
-    return Checkpoints(run, size, settings["save_every"], best, facts, signals)
+    states = config["strategy"]["name"] != "deepspeed"
+    return Checkpoints(run, size, settings["save_every"], best, facts, signals, states)
 
 
 def best_by(config: dict[str, Any], model: GenerativeModule) -> str | None:
@@ -209,23 +228,6 @@ def best_by(config: dict[str, Any], model: GenerativeModule) -> str | None:
     return "val/loss" if keep == "best" and likely else None
 
 
-def strategy(name: str, model: GenerativeModule) -> Any:
-    """Lightning's strategy; one that trains by hand leaves parameters unused in each backward
-    pass."""
-    known = ("auto", "ddp", "ddp_cpu")
-    if name not in known:
-        raise unknown("strategy", name, known)
-    if name == "auto":
-        return "auto"
-    from lightning.pytorch.strategies import DDPStrategy
-
-    return DDPStrategy(
-        process_group_backend="gloo" if name == "ddp_cpu" else None,
-        find_unused_parameters=not model.automatic_optimization,
-        timeout=timedelta(seconds=float(os.environ.get("AIGC_DDP_TIMEOUT", 600))),
-    )
-
-
 def finish(
     config: dict[str, Any],
     run: RunDir,
@@ -236,7 +238,7 @@ def finish(
     """Keep the chosen weights, show the model some data, render a preview, mark the run done."""
     used = {type(c): c for c in trainer.callbacks}
     if best := used[Checkpoints].best_file:
-        model.load_state_dict(AtomicIO().load_checkpoint(best, "cpu")["state_dict"])
+        model.load_state_dict(weights_in(best))
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise FloatingPointError("the weights are not finite: the run has diverged, lower the rate")
     model.eval()

@@ -12,6 +12,7 @@ from aigc.data import augment
 from aigc.data.datamodule import BALANCES
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
+from aigc.lab.budget import check_budget
 from aigc.lab.check import Config, check, check_options
 from aigc.lab.probe import kept_metric, wanted
 
@@ -34,6 +35,7 @@ def validate(config: Config) -> None:
         value = reduce(lambda node, key: node.get(key, {}), path.split("."), config)
         if isinstance(value, int | float) and value < low:
             raise BadInput(f"{path}={value}: at least {low}")
+    check_budget(config)
     held_out = config["split"]["validation"] + config["split"]["test"]
     if held_out >= 1:
         raise BadInput(f"split.validation and split.test leave nothing to train on: {held_out:g}")

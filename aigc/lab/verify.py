@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aigc.core.errors import BadInput
+from aigc.core.sums import check_sums
 from aigc.runs import NotARun, RunDir, signature
 
 NEEDED = ("metric", "value", "protocol")  # of a row of results
@@ -84,6 +85,8 @@ def _indexed(file: Path) -> bool:
 
 def _whole(file: Path) -> bool:
     try:
+        if file.is_dir():
+            return check_sums(file)
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
     except Exception:  # whatever readers say of bytes that are not what they should be

@@ -12,6 +12,10 @@ from aigc.core.errors import BadInput
 from aigc.core.spec import Space
 
 
+class TooShort(BadInput):
+    """Raw data that give not one example."""
+
+
 class Codec(ABC):
     """Raw data to `ids (B, *space.shape)` and back.
 

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space, completion
-from aigc.modalities.base import Codec
+from aigc.modalities.base import Codec, TooShort
 from aigc.modalities.tokenizers import end_of, read_gpt2, read_hf, token_bytes, train_bpe
 
 TOKENIZERS = ("bytes", "bpe", "gpt2", "hf")
-Raw = Sequence[str] | Sequence[tuple[str, str]]
+Raw = Sequence[str] | Sequence[tuple[str, str]] | np.ndarray
 
 
 class TextCodec(Codec):
@@ -50,9 +51,12 @@ class TextCodec(Codec):
 
     def fit(self, parts: list[Raw]) -> Self:
         """Learn the merges where the tokenizer is `bpe`; read them where it is pretrained."""
-        pairs = bool(parts[0]) and not isinstance(parts[0][0], str)
+        parts = [part for part in parts if not isinstance(part, np.ndarray)]
+        pairs = bool(parts) and bool(parts[0]) and not isinstance(parts[0][0], str)
         bpe = None
         if self.tokenizer == "bpe":
+            if not parts:
+                raise BadInput("tokens are there already: name their modality.codec.tokenizer")
             items = (item for part in parts for item in part)
             texts = (text for item in items for text in (item if pairs else [item]))
             bpe = train_bpe(texts, self.vocab)
@@ -62,14 +66,17 @@ class TextCodec(Codec):
         return self
 
     def encode(self, raw: Raw) -> Tensor:
-        """Documents to windows, or pairs to examples, `(N, context)`; raises BadInput when there
-        is not one."""
+        """Documents (or their tokens `(T,)`) to windows, or pairs to examples, `(N, context)`;
+        raises TooShort when there is not one."""
         if self.pairs:
             return self._encode_pairs(raw)
-        stream = torch.cat([self._tokens(text) for text in raw])
+        if isinstance(raw, np.ndarray):
+            stream = self._checked(raw)
+        else:
+            stream = torch.cat([self._tokens(text) for text in raw])
         windows = len(stream) // self.context
         if not windows:
-            raise BadInput(
+            raise TooShort(
                 f"the text has {len(stream)} tokens, fewer than one window of {self.context}: "
                 "give more text or set modality.codec.context"
             )
@@ -179,6 +186,16 @@ class TextCodec(Codec):
             raw = bytearray(text.encode())
             return torch.frombuffer(raw, dtype=torch.uint8).long() if raw else torch.empty(0).long()
         return torch.tensor(self._bpe.encode(text, add_special_tokens=False).ids).long()
+
+    def _checked(self, tokens: np.ndarray) -> Tensor:
+        if (top := int(tokens.max(initial=0))) >= self.space.levels or int(
+            tokens.min(initial=0)
+        ) < 0:
+            raise BadInput(
+                f"token {top} is not of this vocabulary of {self.space.levels}: "
+                "modality.codec.tokenizer says which it is"
+            )
+        return torch.from_numpy(tokens.astype(np.int64))
 
     def _text(self, tokens: list[int]) -> str:
         return b"".join(self._bytes[i] for i in tokens).decode("utf-8", "replace")

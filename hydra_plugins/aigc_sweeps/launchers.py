@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 
 class CellLauncher(Launcher):
@@ -60,12 +60,13 @@ class CellLauncher(Launcher):
 
     def cell(self, words: list[str], labels: dict[str, str]) -> Any:
         """The cell of a command, with its configuration."""
+        from aigc.lab.conf import resolved
         from aigc.lab.sweeps.cells import Cell
 
         config = self.context.config_loader.load_sweep_config(self.config, words)
         with open_dict(config):
             del config["hydra"]
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        plain = resolved(config)
         return Cell(words, plain, labels, self.flags())
 
     def flags(self) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from aigc.core.rng import Ahead, Rng, seeds
+from aigc.core.rng import Ahead, Rng, permuted, seeds
 
 
 def test_a_row_depends_on_seed_and_index_only():
@@ -54,3 +54,17 @@ def test_numbers_made_ahead_are_the_same():
     assert torch.equal(plain.uniform(1), ahead.uniform(1))
     rows = torch.tensor([4, 2])
     assert torch.equal(plain.take(rows).uniform(2), ahead.take(rows).uniform(2))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 1000, 4097])
+def test_a_permutation_by_place(n: int):
+    places = torch.arange(n)
+    a, b = permuted(places, n, 1), permuted(places, n, 2)
+    assert a.sort().values.tolist() == places.tolist() == b.sort().values.tolist()
+    assert torch.equal(permuted(places[n // 2 :], n, 1), a[n // 2 :])
+    if n >= 1000:  # as far from order, and from each other, as random ones
+        for order in (a, b, a[b]):
+            steps = order.double().diff().abs().mean() / n
+            assert abs(steps - 1 / 3) < 0.03
+            fixed = int((order == places).sum())
+            assert fixed < 8

@@ -11,7 +11,8 @@ import torch
 from aigc.core.errors import BadInput
 from aigc.core.spec import Batch
 from aigc.data.datamodule import Balanced, DataModule, Indices, quotas
-from aigc.data.store import Split, Store, _deal, prepare
+from aigc.data.splits import _deal
+from aigc.data.store import Split, Store, prepare
 from aigc.data.thinning import tail_counts, thinned
 from aigc.modalities.image import ImageCodec
 from aigc.modalities.tabular import TabularCodec

@@ -196,6 +196,27 @@ def test_the_newest_sound_state_is_taken_and_the_loss_is_said(states, capsys):
     assert f"last-{8 * SIZE:012d}.ckpt" in error and log(whole) == expected
 
 
+@pytest.mark.fault(5)
+def test_the_state_before_the_newest_has_its_best_weights(monkeypatch):
+    """A validation lies between the two, whose weights are now the best."""
+    whole, hook = run("model=vae", "study=before"), Log.on_train_batch_end
+
+    def cut(self, trainer, module, outputs, batch, index) -> None:
+        hook(self, trainer, module, outputs, batch, index)
+        if index == 6:
+            raise RuntimeError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "on_train_batch_end", cut)
+        with pytest.raises(RuntimeError, match="cut"):
+            run("model=vae", "study=before_cut")
+    (folder,) = (whole.parents[1] / "before_cut").iterdir()
+    best = sorted(f.name for f in (folder / "checkpoints").glob("best-*.ckpt"))
+    assert best == [f"best-{batch * SIZE:012d}.ckpt" for batch in (3, 6)]
+    flip(state(folder, 6))
+    assert same(run("model=vae", "study=before_cut"), whole)
+
+
 @pytest.mark.fault(6)
 def test_a_named_file_is_never_replaced(states):
     whole = states("model=vae", "study=named")

@@ -70,7 +70,8 @@ class Cell:
             return 1.0
         last = tail(self.run / "log.csv")
         seen = last[-1].split(",")[0] if last else ""
-        return min(1.0, int(seen) / self.config["budget"]["examples"]) if seen.isdigit() else 0.0
+        planned = self.run.status.get("budget", self.config["budget"])["examples"]
+        return min(1.0, int(seen) / planned) if seen.isdigit() else 0.0
 
     @property
     def latest(self) -> str:
