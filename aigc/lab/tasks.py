@@ -24,12 +24,12 @@ def sample(config: dict[str, Any]) -> Path:
     run = load(config["run"])
     n, seed, node = config["n"], config["seed"], config["sampler"]
     y, prompt, edit = config["y"], config["prompt"], config["edit"]
-    strategy = run.strategy(node)
-    if config["stream"]:
-        for piece in run.stream(prompt or "", seed, strategy, y):
-            print(piece, end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
     with joined("sample", config) as rank:
+        strategy = run.strategy(node)  # it may hold a model, on this process's device
+        if config["stream"] and not rank:
+            for piece in run.stream(prompt or "", seed, strategy, y):
+                print(piece, end="", file=sys.stderr, flush=True)
+            print(file=sys.stderr)
         samples = run.sample(n, seed, y, strategy, config["batch_size"], prompt, edit)
     label = "" if y is None else "-y" + "_".join(re.findall(r"\w+", str(y)))
     label += f"-{edit['name']}" if edit else ""
