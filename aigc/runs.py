@@ -261,6 +261,12 @@ def shown_folder(sampler: str, seed: int) -> str:
     return f"evaluated-{sampler.split()[0]}-{digest}-s{seed}"
 
 
+def cache_root() -> Path:
+    """Where prepared data live: `AIGC_CACHE`, default `~/.cache/aigc`."""
+    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return Path(os.environ.get("AIGC_CACHE", Path(base) / "aigc"))
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -111,6 +111,30 @@ def test_list(aigc, kind: str):
     assert wanted[kind] in out
 
 
+def test_a_list_is_remembered_until_its_files_change(tmp_path, monkeypatch):
+    import sys
+
+    from aigc.lab import listing
+
+    monkeypatch.setenv("AIGC_CACHE", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "aigc.metrics.suite", raising=False)
+    told = []
+
+    def make():
+        told.append(1)
+        return ["metric"], [["fd"]]
+
+    for _ in range(2):
+        assert listing.remembered(make, "metrics", "aigc.metrics.suite")[1] == [["fd"]]
+    assert len(told) == 1
+    kept = tmp_path / "list-metrics.json"
+    kept.write_text(kept.read_text().replace("features.py", "other.py"))
+    listing.remembered(make, "metrics", "aigc.metrics.suite")
+    kept.write_text("damaged")
+    listing.remembered(make, "metrics", "aigc.metrics.suite")
+    assert len(told) == 3
+
+
 def test_doctor(aigc):
     code, out, _ = aigc("doctor")
     assert code == 0

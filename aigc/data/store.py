@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from aigc.data.splits import Split, from_source, from_stream
 from aigc.data.streams import Stream
 from aigc.data.thinning import OPTIONS
 from aigc.modalities.base import Codec
+from aigc.runs import cache_root
 
 FORMAT = 2  # raise it when the layout below changes
 CHECKED = 2**28  # bytes of prepared data that are read at every start
@@ -80,12 +80,6 @@ class Store:
         """Which rows of a split `examples` takes."""
         size = len(self.ids(split))
         return np.arange(size) if n >= size else np.random.RandomState(0).permutation(size)[:n]
-
-
-def cache_root() -> Path:
-    """Where prepared data live: `AIGC_CACHE`, default `~/.cache/aigc`."""
-    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-    return Path(os.environ.get("AIGC_CACHE", Path(base) / "aigc"))
 
 
 def prepare(

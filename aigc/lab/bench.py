@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,14 @@ def flops(step: Step) -> float:
     def backward(grad, q, k, v, *args, **more):
         return sdpa_backward_flop_count(grad, q, k, v)
 
+    def product(x, *args, out_shape, **more):
+        return 2 * prod(x) * out_shape[-1]
+
     name = "_scaled_dot_product_flash_attention_for_cpu"  # not counted by torch itself
     known = {
         getattr(torch.ops.aten, name): forward,
         getattr(torch.ops.aten, f"{name}_backward"): backward,
+        torch.ops.mkldnn._linear_pointwise: product,
     }
     with FlopCounterMode(display=False, custom_mapping=known) as counter:
         step()

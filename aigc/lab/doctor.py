@@ -7,7 +7,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from aigc.core.errors import BadInput
-from aigc.runs import runs_root
+from aigc.runs import cache_root, runs_root
 
 CORE = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "transformers", "wandb")
 OPTIONAL = {
@@ -73,8 +73,6 @@ def data() -> None:
 
 def folders() -> None:
     """Where things go and how much room there is."""
-    from aigc.data.store import cache_root
-
     for title, path in (("runs", runs_root()), ("cache", cache_root())):
         existing = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
         free = shutil.disk_usage(existing).free / 2**30

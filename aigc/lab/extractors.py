@@ -9,13 +9,14 @@ from torch import Tensor
 
 from aigc.core.errors import BadInput
 from aigc.data.datasets import data_root
-from aigc.data.store import Store, cache_root
+from aigc.data.store import Store
 from aigc.metrics import efficientnet, encoders, yamnet  # noqa: F401  (they register)
 from aigc.metrics.classifier import Classifier
 from aigc.metrics.features import EXTRACTORS, Extractor
 from aigc.metrics.lpips import LPIPS
 from aigc.metrics.registry import Pairs
 from aigc.modalities.base import Codec
+from aigc.runs import cache_root
 
 SLOW_CAP = 2000  # training examples that extractors which take long look at
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import completion
-from aigc.data.store import Store, cache_root
+from aigc.data.store import Store
 from aigc.lab import extractors
 from aigc.metrics.baselines import GaussianFit, Marginals, Smote
 from aigc.metrics.features import EXTRACTORS, Extractor, dims_for
 from aigc.metrics.registry import Evidence, Rows, chosen
 from aigc.metrics.suite import Row, judge
-from aigc.runs import write_atomic
+from aigc.runs import cache_root, write_atomic
 
 TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
 PROBS = frozenset({"probs", "ref_probs"})

@@ -1,13 +1,18 @@
 """`aigc list`: what there is to choose from, with its facts."""
 
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from aigc.core.errors import unknown
 from aigc.lab.conf import conf_dir
+from aigc.runs import cache_root, write_atomic
+
+Table = tuple[list[str], list[list[str]]]  # a head and rows
 
 
 def main(words: list[str]) -> None:
@@ -17,6 +22,24 @@ def main(words: list[str]) -> None:
             raise unknown("thing to list", word, KINDS)
     for kind in words or KINDS:
         table(kind, *KINDS[kind]())
+
+
+def remembered(make: Callable[[], Table], room: str, module: str) -> Table:
+    """What `make` reads from a registry of modules that need torch, kept in the cache until a file
+    of their room changes. A process that has the registry already reads it."""
+    if module in sys.modules:
+        return make()
+    files = sorted((Path(__file__).parents[1] / room).rglob("*.py"))
+    now = [[str(f), f.stat().st_mtime_ns, f.stat().st_size] for f in files]
+    file = cache_root() / f"list-{room}.json"
+    with suppress(OSError, ValueError, KeyError):
+        kept = json.loads(file.read_text())
+        if kept["files"] == now:
+            return kept["table"]
+    found = make()
+    with suppress(OSError):
+        write_atomic(file, json.dumps({"files": now, "table": found}))
+    return found
 
 
 def table(title: str, head: list[str], rows: Iterable[list[str]]) -> None:
@@ -110,10 +133,10 @@ def _nodes(group: str) -> list[tuple[Path, dict]]:
 
 
 KINDS = {
-    "datasets": datasets,
+    "datasets": lambda: remembered(datasets, "data", "aigc.data.datasets"),
     "models": models,
     "samplers": samplers,
-    "metrics": metrics,
+    "metrics": lambda: remembered(metrics, "metrics", "aigc.metrics.suite"),
     "nets": nets,
     "experiments": experiments,
     "sweeps": sweeps,

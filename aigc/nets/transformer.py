@@ -6,7 +6,6 @@ Pre-norm blocks with RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al
 (DiT, Peebles & Xie 2023).
 """
 
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -15,19 +14,11 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
+from aigc.nets.cached import Cache, attend
 from aigc.nets.condition import CaptionEmbedding, condition
 from aigc.nets.gradients import Gated, Turned
 from aigc.nets.layers import RMSNorm, TimeEmbedding, attention, zero
-
-
-@dataclass
-class Cache:
-    """Keys and values of the tokens so far, in memory allocated once: `(layers, B, heads, T,
-    d)`."""
-
-    keys: Tensor
-    values: Tensor
-    length: int = 0
+from aigc.nets.packed import Product, by, packable, packed
 
 
 class Rotary(nn.Module):
@@ -43,10 +34,15 @@ class Rotary(nn.Module):
         angles = torch.arange(length).float()[:, None] * frequency
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
+        self.register_buffer("both", torch.stack([self.cos, self.sin]).repeat(1, 1, 2), False)
+        self.both[1, :, : dim // 2].neg_()
 
     def forward(self, x: Tensor, start: int) -> Tensor:
         """`x (B, T, ..., d)` at positions `start` onwards."""
         shape = (x.shape[1], *[1] * (x.ndim - 3), -1)
+        if not torch.is_grad_enabled():  # the same to the bit, in fewer operations
+            cos, sin = self.both[:, start : start + x.shape[1]].to(x.dtype).unbind(0)
+            return x * cos.view(shape) + x.roll(x.shape[-1] // 2, -1) * sin.view(shape)
         cos = self.cos[start : start + x.shape[1]].to(x.dtype).view(shape)
         sin = self.sin[start : start + x.shape[1]].to(x.dtype).view(shape)
         if torch.compiler.is_compiling():
@@ -67,30 +63,31 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
         """`x (B, T, width)`."""
-        start = cache.length if cache else 0
-        q, k, v = self._qkv(x, start)
+        start, read, write = 0, self.qkv, self.out
+        if cache is not None:
+            start, (read, write, *_) = cache.length, cache.ready(layer, read, write)
+        q, k, v = self._qkv(read(x), start)
         if cache is not None:
             stop = start + k.shape[2]
             keys, values = cache.keys[layer], cache.values[layer]
             keys[:, :, start:stop], values[:, :, start:stop] = k, v
         if start:
-            h = _attend(q, keys[:, :, :stop], values[:, :, :stop])
+            h = attend(q, keys[:, :, :stop], values[:, :, :stop])
         else:
             h = attention(q, k, v, self.causal)
-        return self.out(h.transpose(1, 2).flatten(2))
+        return write(h.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor) -> Tensor:
         """How much each position reads of each, `(B, heads, T, T)`: for looking, not for use."""
-        q, k, _ = self._qkv(x, 0)
+        q, k, _ = self._qkv(self.qkv(x), 0)
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         if self.causal:
             later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
             scores = scores.masked_fill(later, float("-inf"))
         return scores.softmax(-1)
 
-    def _qkv(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _qkv(self, qkv: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Each `(B, heads, T, d)`."""
-        qkv = self.qkv(x)
         if qkv.device.type == "cpu":  # what `attention` works in there
             qkv = qkv.float()
         qkv = qkv.unflatten(-1, (3, self.heads, -1))
@@ -103,22 +100,6 @@ class Attention(nn.Module):
             qk = F.rms_norm(qk, weight.shape[-1:], None, self.q_norm.eps) * weight
             q, k = self.rotary(qk, start).unbind(2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """New queries against all keys so far.
-
-    Plain products rather than the fused kernel: on CPU its result for one query depends on the
-    batch size in the last bit, and a sample must not depend on its neighbours.
-    """
-    batch, heads, new, _ = q.shape
-    q, k, v = (x.reshape(batch * heads, -1, x.shape[-1]) for x in (q, k, v))
-    scores = torch.bmm(q, k.transpose(1, 2)).div_(q.shape[-1] ** 0.5)
-    if new > 1:
-        total = k.shape[1]
-        later = torch.ones(new, total, dtype=torch.bool, device=q.device).triu(total - new + 1)
-        scores = scores.masked_fill(later, float("-inf"))
-    return torch.bmm(scores.softmax(-1), v).view(batch, heads, new, -1)
 
 
 class Block(nn.Module):
@@ -142,18 +123,21 @@ class Block(nn.Module):
         """`x (B, T, width)`, `cond (B, cond)`."""
         if self.modulate is None:
             x = x + self.dropout(self.attention(self.norm1(x), cache, layer))
-            return x + self.dropout(self.mlp(self.norm2(x)))
+            return x + self.dropout(self.mlp(self.norm2(x), cache, layer))
         a, b, c, d, e, f = self.modulate(cond)[:, None].chunk(6, dim=-1)
         x = x + c * self.dropout(self.attention(self.norm1(x) * (1 + a) + b))
         return x + f * self.dropout(self.mlp(self.norm2(x) * (1 + d) + e))
 
-    def mlp(self, x: Tensor) -> Tensor:
+    def mlp(self, x: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
         """SwiGLU."""
-        x = self.up(x)
+        up, down = self.up, self.down
+        if cache is not None:
+            *_, up, down = cache.ready(layer, up, down)
+        x = up(x)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return self.down(Gated.apply(x))
+            return down(Gated.apply(x))
         gate, value = x.chunk(2, dim=-1)
-        return self.down(F.silu(gate) * value)
+        return down(F.silu(gate) * value)
 
 
 class CausalTransformer(nn.Module):
@@ -204,8 +188,10 @@ class CausalTransformer(nn.Module):
             x = block(x, cache=cache, layer=layer)
         if cache is not None:
             cache.length += x.shape[1]
-        x = x[:, self.before :] if opening else x
-        return F.linear(self.norm(x), self.tokens.weight)
+        x = self.norm(x[:, self.before :] if opening else x)
+        if cache is not None and cache.products:
+            return cache.products[-1][0](x)
+        return F.linear(x, self.tokens.weight)
 
     def _opening(self, ids: Tensor, y: Tensor | None) -> list[Tensor]:
         """States of the caption and the start token."""
@@ -218,7 +204,14 @@ class CausalTransformer(nn.Module):
         """Room for the start and all tokens but the last, which nothing reads."""
         weight, length = self.tokens.weight, self.before + self.length
         shape = (self.depth, batch, self.heads, length, weight.shape[1] // self.heads)
-        return Cache(weight.new_empty(shape), weight.new_empty(shape))
+        return Cache(weight.new_empty(shape), weight.new_empty(shape), products=self._products())
+
+    def _products(self) -> list[tuple[Product, ...]] | None:
+        weight = self.tokens.weight
+        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not packable(weight):
+            return None
+        layers = [(b.attention.qkv, b.attention.out, b.up, b.down) for b in self.blocks]
+        return [*(tuple(map(packed, four)) for four in layers), (by(weight),)]
 
 
 class TransformerDenoiser(nn.Module):

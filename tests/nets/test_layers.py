@@ -44,6 +44,8 @@ def test_rotation_keeps_lengths_and_turns_back():
     (back,) = torch.autograd.grad(y, x, g)
     torch.testing.assert_close(turn(back, 0), g)
     assert torch.equal(turn(x[:, 4:7], 4), y[:, 4:7])
+    with torch.no_grad():
+        assert torch.equal(turn(x, 0), y)
     a, b = x.chunk(2, -1)
     cos, sin = turn.cos[:, None], turn.sin[:, None]
     assert torch.equal(y, torch.cat([a * cos - b * sin, a * sin + b * cos], -1))
