@@ -1,7 +1,8 @@
 """Every test runs in folders of its own; smoke runs are trained once a session and shared."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["AIGC_CACHE"] = str(root / "cache")
     os.environ.setdefault("AIGC_DATA", str(root / "data"))
     return root
+
+
+@pytest.fixture(autouse=True)
+def figures_closed() -> Iterator[None]:
+    """A test begins without the figures that others left open."""
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
+    yield
 
 
 @pytest.fixture(scope="session")
