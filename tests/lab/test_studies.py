@@ -13,7 +13,11 @@ from aigc.lab.validate import validate
 STUDIES = studies("smoke")
 
 
-@pytest.mark.parametrize("name", STUDIES)
+LONG = ("family_ranking", "frontier", "sixteen_cells")  # sixteen runs each
+MARKED = [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in STUDIES]
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_a_study_at_smoke(name: str, tmp_path, monkeypatch):
     monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
     study = STUDIES[name]
