@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 from aigc.analysis.figures import colour
 from aigc.analysis.load import Record
@@ -65,6 +66,8 @@ def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:
         bottom.axhline(floor["fd"], color=INK, lw=0.8, ls=":")
         top.set(title=modality, xlabel="recall", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
         bottom.set(xscale="log", yscale="log", xlabel="seconds a sample")
+        for axis in (bottom.xaxis, bottom.yaxis):
+            axis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("precision")
     axes[1, 0].set_ylabel("Frechet distance")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
