@@ -109,19 +109,30 @@ def predictive_score(
     if not ordered and len(np.unique(y)) < 2:
         return float((test_y == y[0]).mean())  # what it always says
     kind = HistGradientBoostingRegressor if ordered else HistGradientBoostingClassifier
-    return float(kind(max_iter=50, random_state=0).fit(x, y).score(test_x, test_y))
+    # Without a penalty one row of a class of its own (an island of California housing) can spoil
+    # all leaves: accuracy .783 instead of .924.
+    trees = kind(max_iter=50, l2_regularization=1.0, random_state=0)
+    return float(trees.fit(x, y).score(test_x, test_y))
 
 
 def _targets(rows: Rows) -> tuple[list[tuple[Tensor, Tensor]], bool]:
     """Columns to predict from and what to predict, for generated, reference and training rows:
-    the label, or the last column."""
+    the label (from the columns that are not the label again), or the last column."""
     if rows.labels is None:
         if rows.ref.shape[1] < 2:
             raise Undefined("a table of one column")
         return [(x[:, :-1], x[:, -1]) for x in rows[:3]], rows.ordered[-1]
     if rows.labels[0] is None:
         raise Undefined("these rows were generated without labels")
-    return list(zip(rows[:3], (y.cpu() for y in rows.labels))), False
+    y = [labels.cpu() for labels in rows.labels]
+    kept = [j for j in range(rows.train.shape[1]) if not _one_to_one(rows.train[:, j], y[2])]
+    return list(zip((x[:, kept] if kept else x for x in rows[:3]), y)), False
+
+
+def _one_to_one(a: Tensor, b: Tensor) -> bool:
+    """Whether each value of one column goes with one of the other."""
+    pairs = torch.stack([a, b], 1).unique(dim=0)
+    return len(pairs) == len(a.unique()) == len(b.unique())
 
 
 def _utility(evidence: Evidence) -> tuple[float, float]:
@@ -137,14 +148,14 @@ def _utility(evidence: Evidence) -> tuple[float, float]:
     return evidence.once("utility", scores)
 
 
-@metric("tstr", **FACTS, better="high", cost="model", shown=False)
+@metric("tstr", **FACTS, better="high", cost="model", shown=False, version=2)
 def tstr(evidence: Evidence) -> Value:
     """Train on synthetic, test on real (Esteban et al. 2017): accuracy (R2 of an ordered target)
     of boosted trees that predict the label, or the last column."""
     return Value(_utility(evidence)[0])
 
 
-@metric("tstr_ratio", **FACTS, better="high", cost="model", shown=False)
+@metric("tstr_ratio", **FACTS, better="high", cost="model", shown=False, version=2)
 def tstr_ratio(evidence: Evidence) -> Value:
     """The same over what as many real training rows give (TRTR)."""
     synthetic, real = _utility(evidence)

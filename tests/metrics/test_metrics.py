@@ -15,7 +15,7 @@ from aigc.metrics.kernel import cubic, gaussian, median_distance, mmd2, sliced_w
 from aigc.metrics.language import entropy
 from aigc.metrics.mauve import frontier_area, histograms
 from aigc.metrics.memorisation import rank_score
-from aigc.metrics.registry import METRICS, Evidence, chosen
+from aigc.metrics.registry import METRICS, Evidence, Rows, chosen
 from aigc.metrics.structure import prdc, square_radii
 from aigc.metrics.suite import judge
 
@@ -464,3 +464,13 @@ def test_smote_without_labels_uses_the_five_nearest():
     assert labels is None
     counts = ids.flatten().bincount(minlength=100)
     assert (counts > 0).float().mean() > 0.95
+
+
+def test_a_label_that_is_a_column_too_is_not_predicted_from_itself():
+    y = torch.arange(600) % 2
+    noise = torch.randint(9, (600, 2), generator=torch.Generator().manual_seed(0))
+    x = torch.cat([noise, 1 - y[:, None]], 1)
+    rows = Rows(x, x.flip(0), x, (True, True, False), (y, y.flip(0), y))
+    score = METRICS["tstr"].fn(Evidence("tabular", rows=rows)).value
+    assert score < 0.75  # what trees remember of noise, and not 1
+    assert METRICS["tstr"].version == 2
