@@ -11,7 +11,7 @@ from aigc.analysis.marks import INK, bars
 
 METRICS = {"tstr": "", "nn_ratio": "pca", "pair_trends": ""}
 TITLES = {
-    "tstr": "worth to trees (accuracy, R2)",
+    "tstr": "worth to trees (accuracy)",
     "nn_ratio": "distance to training rows",
     "pair_trends": "pairs of columns",
 }
