@@ -7,13 +7,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
+from aigc.analysis.compare import NAMES
 from aigc.analysis.figures import colour
 from aigc.analysis.load import Record
 from aigc.analysis.marks import INK
 from aigc.lab.conf import describe
 
 EXTRACTORS = ("randconv", "pca")
-LABELS = {"autoregressive": "autoregressive", "diffusion": "diffusion", "vae": "VAE", "gan": "GAN"}
 
 
 def own_sampler(record: Record) -> str:
@@ -72,7 +72,7 @@ def draw(study: Any, found: dict[str, list[float]]) -> plt.Figure:
     for ax, extractor in zip(axes, EXTRACTORS):
         ranks = [rankdata(list(sets[n, extractor].values()), axis=1).mean(0) for n in names]
         for family, line in zip(families, np.array(ranks).T):
-            ax.plot(line, "o-", ms=6, lw=2, color=colour(family), label=LABELS[family])
+            ax.plot(line, "o-", ms=6, lw=2, color=colour(family), label=NAMES[family])
         ax.set_xticks(range(len(names)), names)
         ax.set(ylim=(len(families) + 0.3, 0.7), yticks=range(1, len(families) + 1))
         ax.set_title(f"mean rank by FD ({extractor})")

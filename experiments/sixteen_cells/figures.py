@@ -4,17 +4,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from aigc.analysis.compare import NAMES
 from aigc.analysis.figures import colour
 from aigc.analysis.load import Record
 from aigc.analysis.marks import INK, bars
 from aigc.lab.conf import describe
 
-FAMILIES = {
-    "autoregressive": "autoregressive",
-    "diffusion": "diffusion",
-    "vae": "VAE",
-    "gan": "GAN",
-}
+FAMILIES = {name: NAMES[name] for name in ("autoregressive", "diffusion", "vae", "gan")}
 METRICS = {  # title: metric, extractor, the mark that is real data's
     "Frechet distance, random features": ("fd", "randconv", "real"),
     "Frechet distance, PCA": ("fd", "pca", "real"),
