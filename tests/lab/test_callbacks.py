@@ -23,7 +23,9 @@ def test_the_average_rises_to_its_decay():
 
 
 def loop(log: Log, steps: int, progress: Progress | None = None) -> None:
-    trainer = SimpleNamespace(is_global_zero=True, world_size=1, loggers=[], callback_metrics={})
+    trainer = SimpleNamespace(
+        is_global_zero=True, world_size=1, loggers=[], callback_metrics={}, should_stop=False
+    )
     for callback in filter(None, (log, progress)):
         callback.on_train_start(trainer, None)
     for i in range(steps):
