@@ -22,8 +22,10 @@ test: setup
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+# litgpt asks for an older huggingface-hub than diffusers does; its network alone does not use it.
 bench: setup
 	@$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	@$(BIN)/python -m pip install --quiet --no-deps "litgpt>=0.5.13,<0.6"
 	@$(BIN)/aigc bench all --out experiments/benchmarks/results
 
 clean:
