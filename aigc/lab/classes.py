@@ -48,6 +48,8 @@ def evaluate_by_class(run: Run, config: dict[str, Any], n: int, rank: int = 0) -
 def rows_by_class(judge_: Judge, ids: Tensor, y: Tensor) -> list[Row]:
     """Rows of generated (or other) ids with labels `y (N,)`: over the tail, then of each class."""
     evidence = judge_.evidence(ids, gen_y=y, ref_y=judge_.y, train_y=judge_.fit_on_y)
+    for name, features in judge_.blind(ids).items():
+        evidence[name].blind = features
     names = [m.name for m in METRICS.values() if m.by_class]
     rows = judge(evidence, f"{judge_.reference} by class", names=names)
     for k, name in enumerate(judge_.store.meta["class_names"]):

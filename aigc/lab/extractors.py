@@ -15,6 +15,7 @@ from aigc.metrics.classifier import Classifier
 from aigc.metrics.features import EXTRACTORS, Extractor
 from aigc.metrics.lpips import LPIPS
 from aigc.metrics.registry import Pairs
+from aigc.metrics.tables import label_columns
 from aigc.modalities.base import Codec
 from aigc.runs import cache_root
 
@@ -85,15 +86,30 @@ def classifier(store: Store, train: Tensor, y: Tensor | None, dims: int) -> Clas
     """The classifier of a labelled data set: trained on first use, then read from the cache."""
     if y is None or y.ndim > 1:
         raise BadInput(f"extractor 'clf' needs classes, and '{store.meta['name']}' has none")
-    file = cache_root() / "classifiers" / f"{store.folder.name}-{dims}.safetensors"
+    blind = without_label(store.codec, train, train, y)
+    name = f"{store.folder.name}-{dims}{'' if blind is train else '-blind'}.safetensors"
+    file = cache_root() / "classifiers" / name
     if not file.exists():
         held_out, held_y = store.examples("validation", 2000)
-        field = Reader(store.codec, train)("field")
-        found = Classifier.fit(field, y, store.space.classes, dims)
+        field, hidden = Reader(store.codec, train)("field"), None
+        if blind is not train:
+            hidden = (field != store.codec.field(blind)).any(0)
+        found = Classifier.fit(field, y, store.space.classes, dims, hidden=hidden)
         found.score(store.codec.field(held_out), held_y)
         file.parent.mkdir(parents=True, exist_ok=True)
         found.save(file)
     return Classifier.load(file)
+
+
+def without_label(codec: Codec, ids: Tensor, train: Tensor, y: Tensor) -> Tensor:
+    """`ids` of a table with the columns that are the label again made equal in all rows, where
+    training rows `train` with labels `y` have such; else `ids` themselves."""
+    again = label_columns(train, y) if codec.modality == "tabular" else []
+    if not again:
+        return ids
+    ids = ids.clone()
+    ids[:, again] = 0
+    return ids
 
 
 def reference(store: Store, extractor: Extractor, ids: Tensor, split: str) -> Tensor:

@@ -86,6 +86,18 @@ class Judge:
             for name in self.extractors
         }
 
+    def blind(self, gen: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Features of generated, reference and training rows of a table that repeats its label,
+        without it; nothing for other data."""
+        sets = (gen.cpu(), self.ref, self.fit_on)
+        hidden = [
+            extractors.without_label(self.codec, ids, self.fit_on, self.fit_on_y) for ids in sets
+        ]
+        if hidden[0] is sets[0]:
+            return {}
+        found = [self._features(ids) for ids in hidden]
+        return {name: tuple(features[name] for features in found) for name in self.extractors}
+
     def _others(self, gen: Tensor | None, y: Tensor | None) -> dict[str, Any]:
         """What metrics look at besides features, where one of them asks for it."""
         out: dict[str, Any] = {"missing": {}, "by": {}}

@@ -32,13 +32,27 @@ class Classifier:
         self.mean, self.scale, self.accuracy = 0.0, 1.0, 0.0
 
     @classmethod
-    def fit(cls, x: Tensor, y: Tensor, classes: int, dims: int, seed: int = 0) -> "Classifier":
-        """Train on `x (n, C, *S)` with labels `y (n,)`; a function of the data and the seed."""
+    def fit(
+        cls,
+        x: Tensor,
+        y: Tensor,
+        classes: int,
+        dims: int,
+        seed: int = 0,
+        hidden: Tensor | None = None,
+    ) -> "Classifier":
+        """Train on `x (n, C, *S)` with labels `y (n,)`; a function of the data and the seed.
+
+        Of rows `x (n, C)` it does not read the entries `hidden (C,)`, now or later: those of a
+        column that is the label again.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             found = cls(x.shape[1:], classes, dims)
             found.mean, found.scale = float(x.mean()), float(x.std()) + 1e-6
-            found._train(x, y)
+            found._train(x if hidden is None else x.masked_fill(hidden, found.mean), y)
+        if hidden is not None:
+            found.body[0].weight.data[:, hidden] = 0
         return found
 
     def _train(self, x: Tensor, y: Tensor) -> None:

@@ -66,7 +66,8 @@ class Evidence:
     are a classifier's for generated, `ref_probs` for reference examples; `perceived (n_pairs,)`
     distances of the pairs to a perceptual network. `by` names the network that gave a field,
     `missing` says why one is absent. `gen_y`, `ref_y`, `train_y`
-    are labels, where samples were drawn class by class.
+    are labels, where samples were drawn class by class; `blind` are then the features of `gen`,
+    `ref` and `train` without columns that are the label again, where a table has such.
     """
 
     modality: str
@@ -89,6 +90,7 @@ class Evidence:
     gen_y: Tensor | None = None
     ref_y: Tensor | None = None
     train_y: Tensor | None = None
+    blind: tuple[Tensor, Tensor, Tensor] | None = None
     by: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     _memo: dict[str, Any] = field(default_factory=dict)

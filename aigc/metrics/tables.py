@@ -125,8 +125,14 @@ def _targets(rows: Rows) -> tuple[list[tuple[Tensor, Tensor]], bool]:
     if rows.labels[0] is None:
         raise Undefined("these rows were generated without labels")
     y = [labels.cpu() for labels in rows.labels]
-    kept = [j for j in range(rows.train.shape[1]) if not _one_to_one(rows.train[:, j], y[2])]
+    again = label_columns(rows.train, y[2])
+    kept = [j for j in range(rows.train.shape[1]) if j not in again]
     return list(zip((x[:, kept] if kept else x for x in rows[:3]), y)), False
+
+
+def label_columns(rows: Tensor, y: Tensor) -> list[int]:
+    """The columns of `rows (n, columns)` that are the label `y (n,)` again, under other names."""
+    return [j for j in range(rows.shape[1]) if _one_to_one(rows[:, j], y)]
 
 
 def _one_to_one(a: Tensor, b: Tensor) -> bool:

@@ -7,6 +7,7 @@ import aigc
 from aigc.analysis.compare import tables
 from aigc.analysis.load import Record
 from aigc.core.errors import BadInput
+from aigc.lab.judge import Judge
 from aigc.metrics.classes import of_class, rarest
 from aigc.metrics.registry import METRICS, Evidence
 from aigc.metrics.structure import prdc
@@ -82,3 +83,20 @@ def test_data_without_classes_are_one_line(smoke):
     run = aigc.load(smoke("model=vae", "modality=text", "trainer.preview=8"))
     with pytest.raises(BadInput, match="by_class=true: pydoc has no classes"):
         aigc.evaluate(run, "by_class=true")
+
+
+def test_a_label_that_is_a_column_too_is_not_read(smoke):
+    run = aigc.load(smoke("model=vae", "modality=tabular", "dataset=breast_cancer"))
+    rows = aigc.evaluate(run, "by_class=true", "extractors=[raw,clf]")
+    real = {r["extractor"].split("@")[0]: r for r in rows if r["metric"] == "accuracy_real"}
+    assert all("accuracy_real@2" in row["protocol"] for row in real.values())
+    (clf,) = [name for name in real if name.startswith("clf")]
+    assert 0.85 < real["raw32"]["value"] < 1 and clf.split("-")[1] != "100%"
+
+    judge = Judge(run.store, 64, ["raw", "clf"], names=["fd"])
+    other = judge.ref.clone()
+    other[:, -1] = 1 - other[:, -1]  # the other diagnosis
+    raw, clf = judge.evidence(other).values()
+    assert not torch.equal(raw.gen, raw.ref) and torch.allclose(clf.gen, clf.ref)
+    blind, _ = judge.blind(other).values()
+    assert torch.equal(blind[0], blind[1]) and not torch.equal(blind[1], raw.ref)
