@@ -36,9 +36,10 @@ def measure(study: Any) -> dict[str, Any]:
 def draw(study: Any, found: dict[str, Any]) -> plt.Figure:
     """FD by learning rate, and the expected best by trials."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
-    for (name, records), shade, mark in zip(study.runs.items(), SHADES, "osD^v"):
+    for i, ((name, records), shade, mark) in enumerate(zip(study.runs.items(), SHADES, "osD^v")):
         values = found[f"fd, {name}"]
-        rates = [record.config["model"]["optim"]["lr"] for record in records]
+        apart = 1.1 ** (i - 2)  # marks of one rate beside each other
+        rates = [record.config["model"]["optim"]["lr"] * apart for record in records]
         left.plot(rates, values, mark, ms=5, color=shade)
         trials = range(1, len(values) + 1)
         best = [least(values, k) for k in trials]
@@ -49,8 +50,8 @@ def draw(study: Any, found: dict[str, Any]) -> plt.Figure:
         if row["of"] == "real" and row["metric"] == "fd" and row["extractor"].startswith("rand")
     )
     for ax in (left, right):
-        ax.axhline(floor, color=INK, lw=0.8, ls=":")
-    left.set(xscale="log", yscale="log", xlabel="learning rate")
+        ax.axhline(floor, color=INK, lw=0.8, ls=":", label="real data")
+    left.set(xscale="log", yscale="log", xlabel="learning rate", title="each run")
     left.set_ylabel("Frechet distance (randconv)")
     right.set(xlabel="settings tried", title="expected best")
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -22,7 +22,8 @@ def measure(study: Any) -> dict[str, float]:
     found = {}
     for name, (record,) in study.runs.items():
         found[f"KL, {name}"] = float(curve(record, "train/kl")[1][-1])
-        found[f"active units, {name}"] = record.log()["train/active_units"][-1][2]
+        share = record.log()["train/active_units"][-1][2]
+        found[f"active units, {name}"] = share * record.config["model"]["latent"]
         found[f"bits, {name}"] = record.log()["val/loss"][-1][2] / log(2)
     return found
 
