@@ -1,5 +1,6 @@
 """`aigc evaluate`: sample a run, judge it by the registry, and put the reference rows beside it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def _evaluate(run: Run, config: dict[str, Any], rank: int) -> RunDir:
         return evaluate_by_class(run, config, n, rank)
     quick = config["n"] == "quick"
     if not rank:
-        judge_ = Judge(run.store, n, config["extractors"], names=names, quick=quick)
+        known = replace(run.store, labelled=True)  # the judge sees classes that the model does not
+        judge_ = Judge(known, n, config["extractors"], names=names, quick=quick)
     needs, (ref, y) = needed(names, run.codec.modality), run.store.examples("test", n)
     node, seed, batch = config["sampler"], config["seed"], config["batch_size"]
     strategy = run.strategy(node)
@@ -161,7 +163,8 @@ def reconstructions(run: Run, judge_: Judge) -> dict[str, Any]:
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
         return {}
     ids = judge_.ref[:REBUILT].to(run.device)
-    y = None if judge_.y is None else judge_.y[:REBUILT].to(run.device)
+    known = run.store.labelled and judge_.y is not None
+    y = judge_.y[:REBUILT].to(run.device) if known else None
     reseed(0, model.device)
     rebuilt = model.view.decode(model.decode(model.encode(model.view.encode(ids), y), y))
     both = (ids.cpu(), rebuilt.cpu())

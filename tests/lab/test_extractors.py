@@ -26,6 +26,17 @@ def test_all_metrics_have_a_value_or_a_reason(vae):
     assert any(name.startswith("clf") and name.endswith("%") for name in extractors)
 
 
+def test_a_model_without_labels_is_judged_by_those_of_the_data(smoke):
+    run = aigc.load(smoke("model=vae", "labels=false"))
+    rows = aigc.evaluate(run, "n=48", "metrics=[inception_score,ssim,fd]", "extractors=[clf]")
+    by_name = {row["metric"]: row for row in rows}
+    assert by_name["inception_score"]["status"] == by_name["fd"]["status"] == "ok"
+    assert by_name["inception_score"]["value"] >= 1
+    assert "smaller than the window" in by_name["ssim"]["reason"]  # it was rebuilt, without labels
+    references = run.dir.rows("references.jsonl")
+    assert any(row["of"] == "real" and row["metric"] == "inception_score" for row in references)
+
+
 def test_features_of_raw_data_are_refused_where_they_are_too_many(vae):
     rows = aigc.evaluate(vae, "n=48", "metrics=[fd,energy]", "extractors=[raw]")
     raw = {row["metric"]: row for row in rows if (row["extractor"] or "").startswith("raw64@")}
