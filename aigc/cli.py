@@ -37,6 +37,8 @@ aigc: train, sample and judge four families of generative models by one protocol
   -m model=vae,gan seed=0,1,2. Any setting can be overridden: optimizer.lr=1e-4 model.predict=eps.
   `aigc train --cfg job` prints them all, `aigc train --help` lists the choices.
 
+  --config-dir DIR adds configurations of your own to every task.
+
   Folders: AIGC_RUNS (default ./runs), AIGC_DATA (./data), AIGC_CACHE (~/.cache/aigc).
 """
 
@@ -56,7 +58,9 @@ def main() -> None:
         if words[0] not in TASKS:
             hint = nearest(words[0], TASKS)
             raise BadInput(f"unknown task '{words[0]}': choose from {', '.join(TASKS)}{hint}")
-        TASKS[words[0]](words[1:])
+        from aigc.lab.conf import take_own
+
+        TASKS[words[0]](take_own(words[1:]))
     except (BadInput, NotARun) as error:
         fail(str(error))
     except BrokenPipeError:  # `aigc list | head`
@@ -91,7 +95,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
     """A task whose arguments are overrides of `conf/<name>.yaml`."""
 
     def start(words: list[str]) -> None:
-        from aigc.lab.conf import conf_dir, usage, with_run
+        from aigc.lab.conf import conf_dir, own, usage, with_run
 
         if {"-h", "--help"} & set(words):
             print(usage(name))
@@ -110,6 +114,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
         _check_words(words)
         overrides = [word for word in words if re.match(r"[~+]|[^-].*=", word)]
         flags = [word for word in words if word not in overrides]  # Hydra wants them apart
+        flags += [word for folder in own for word in ("--config-dir", str(folder))]
         argv, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
 
         @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)

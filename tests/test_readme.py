@@ -2,10 +2,12 @@
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from aigc.core.errors import BadInput
 from aigc.data.datasets import all_datasets
 from aigc.metrics.suite import METRICS
 
@@ -60,3 +62,30 @@ def test_metrics_of_a_plugin_are_rows_like_others(project: Path, aigc):
     assert code == 0, err
     rows = (Path(run) / "results.jsonl").read_text().splitlines()
     assert len(rows) == 2 and all('"metric": "mean_gap"' in row for row in rows)
+
+
+def test_every_task_knows_the_choices_of_the_users_folder(project: Path, aigc):
+    own = ("--config-dir", "myconf")
+    code, out, err = aigc("train", "model=gan", "modality=tabular", "budget=smoke", "study=own")
+    run = out.strip().splitlines()[-1]
+    code, out, _ = aigc("list", "samplers", *own)
+    assert code == 0 and "sphere" in out and "truncation" in out
+    code, out, _ = aigc("sample", "--help", *own)
+    assert code == 0 and "sphere" in out
+    asked = ("sampler=sphere", "plugins=[mine]", "n=32", "metrics=[fd]")
+    code, _, err = aigc("evaluate", f"run={Path(run).parent}", *asked, *own)  # a study
+    assert code == 0, err
+    rows = (Path(run) / "results.jsonl").read_text().splitlines()
+    assert rows and all('"sampler": "sphere radius=8.0"' in row for row in rows)
+    words = ("model=gan", "modality=tabular", "budget=smoke", "sampler=sphere", "plugins=[mine]")
+    code, out, err = aigc("plan", *words, f"--config-dir={own[1]}")
+    assert code == 0 and "gan-breast_cancer" in out, err
+    load = import_module("aigc").load
+    assert load(run, plugins=["mine"]).sampler("sphere", radius=2.0).radius == 2
+    with pytest.raises(BadInput, match=r"unknown sampler 'sphera'.*did you mean 'sphere'"):
+        load(run).sampler("sphera")
+
+    code, out, _ = aigc("list", "samplers")  # and of no other command
+    assert code == 0 and "sphere" not in out
+    code, _, err = aigc("list", "samplers", "--config-dir", "nowhere")
+    assert (code, err) == (2, "aigc: --config-dir needs a folder, and 'nowhere' is none\n")

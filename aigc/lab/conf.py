@@ -31,6 +31,33 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"no configuration: looked for train.yaml in {places}")
 
 
+own: list[Path] = []  # the user's folder of configurations, where the command line names one
+
+
+def take_own(words: list[str]) -> list[str]:
+    """The words without `--config-dir DIR`, which from now on adds to what there is to choose from;
+    without the flag nothing is added. BadInput where DIR is no folder."""
+    own.clear()
+    rest = iter(words)
+    left = []
+    for word in rest:
+        flag, given, folder = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            left.append(word)
+            continue
+        folder = folder if given else next(rest, "")
+        if not Path(folder or "?").is_dir():
+            raise BadInput(f"--config-dir needs a folder, and '{folder}' is none")
+        own[:] = [Path(folder).resolve()]
+    return left
+
+
+def files_of(group: str) -> dict[str, Path]:
+    """The file of each choice in a group, the user's too; of two of one name ours, as for Hydra."""
+    files = [file for root in (*own, conf_dir()) for file in (root / group).glob("*.yaml")]
+    return dict(sorted((file.stem, file) for file in files))
+
+
 def compose(name: str, words: list[str]) -> dict[str, Any]:
     """The resolved configuration `name` under overrides, as plain containers (for Python and
     tests)."""
@@ -40,8 +67,9 @@ def compose(name: str, words: list[str]) -> dict[str, Any]:
     from aigc.lab.schema import register
 
     register()
+    places = [f'hydra.searchpath=["file://{folder}"]' for folder in own]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose_hydra(name, overrides=words)
+        config = compose_hydra(name, overrides=[*words, *places])
     return resolved(config)
 
 
@@ -60,8 +88,8 @@ def resolved(config: Any) -> dict[str, Any]:
 
 def samplers_of(family: str) -> list[str]:
     """Names of the samplers that fit a family."""
-    files = sorted((conf_dir() / "sampler").glob("*.yaml"))
-    return [f.stem for f in files if family in yaml.safe_load(f.read_text())["families"]]
+    nodes = {name: yaml.safe_load(f.read_text()) for name, f in files_of("sampler").items()}
+    return [name for name, node in nodes.items() if family in node["families"]]
 
 
 def describe(node: dict[str, Any]) -> str:
@@ -102,7 +130,7 @@ def choices() -> dict[str, list[str]]:
     ]
     folders = [p for group in ("net", "model") for p in sorted((root / group).iterdir())]
     nested = [f"{p.parent.name}/{p.name}" for p in folders if p.is_dir()]
-    return {g: sorted(f.stem for f in (root / g).glob("*.yaml")) for g in [*groups, *nested]}
+    return {group: list(files_of(group)) for group in [*groups, *nested]}
 
 
 def usage(name: str) -> str:
@@ -123,7 +151,7 @@ def usage(name: str) -> str:
     elif name in ("sample", "evaluate"):
         groups = {"sampler": choices()["sampler"]}
         if name == "sample":
-            groups["edit"] = sorted(f.stem for f in (conf_dir() / "edit").glob("*.yaml"))
+            groups["edit"] = list(files_of("edit"))
         lines += ["", "Choices", *_columns(groups)]
     lines += ["", f"Any setting can be overridden; `aigc {name} --cfg job` prints them all."]
     return "\n".join(lines)

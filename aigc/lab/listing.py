@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from aigc.core.errors import unknown
-from aigc.lab.conf import conf_dir
+from aigc.lab.conf import conf_dir, files_of
 from aigc.runs import cache_root, write_atomic
 
 Table = tuple[list[str], list[list[str]]]  # a head and rows
@@ -99,18 +99,16 @@ def metrics() -> tuple[list[str], list[list[str]]]:
 def nets() -> tuple[list[str], list[list[str]]]:
     """Networks by the role they fill."""
     rows = []
-    for role in sorted(p for p in (conf_dir() / "net").iterdir() if p.is_dir()):
-        rows += [
-            [f"net/{role.name}={f.stem}", node["_target_"]]
-            for f, node in _nodes(f"net/{role.name}")
-        ]
+    roles = sorted(p.name for p in (conf_dir() / "net").iterdir() if p.is_dir())
+    for role in roles:
+        rows += [[f"net/{role}={f.stem}", node["_target_"]] for f, node in _nodes(f"net/{role}")]
     return ["choice", "class"], rows
 
 
 def experiments() -> tuple[list[str], list[list[str]]]:
     """Named experiments."""
     rows = []
-    for file in sorted((conf_dir() / "experiment").glob("*.yaml")):
+    for file in files_of("experiment").values():
         lines = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
         rows.append([file.stem, next((line for line in lines if not line.startswith("@")), "")])
     return ["experiment", "about"], rows
@@ -128,8 +126,7 @@ def sweeps() -> tuple[list[str], list[list[str]]]:
 
 
 def _nodes(group: str) -> list[tuple[Path, dict]]:
-    files = sorted((conf_dir() / group).glob("*.yaml"))
-    return [(file, yaml.safe_load(file.read_text())) for file in files]
+    return [(file, yaml.safe_load(file.read_text())) for file in files_of(group).values()]
 
 
 KINDS = {

@@ -22,7 +22,7 @@ from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build, ranks, request
 from aigc.lab.check import check_origin
-from aigc.lab.conf import conf_dir, samplers_of
+from aigc.lab.conf import files_of, samplers_of
 from aigc.lab.editing import edited
 from aigc.lab.request import Prompt
 from aigc.modalities.base import Codec
@@ -117,32 +117,30 @@ class Run:
             raise unknown("split", split, known)
         return Samples(*self.store.examples(split, n), self.codec)
 
-    def sampler(self, name: str | None = None, **options: Any) -> Any:
+    def sampler(self, name: str | None = None, **settings: Any) -> Any:
         """A sampling strategy by the name of its configuration; default is the run's own."""
-        return self.strategy(self.sampler_node(name, **options))
+        return self.strategy(self.sampler_node(name, **settings))
 
     def strategy(self, node: dict[str, Any]) -> Any:
         """A sampling strategy from its configuration; BadInput for one of another family."""
         return build.sampler(node, self.config["model"]["name"], load)
 
-    def sampler_node(self, name: str | None = None, **options: Any) -> dict[str, Any]:
+    def sampler_node(self, name: str | None = None, **settings: Any) -> dict[str, Any]:
         """The resolved configuration of `sampler`."""
         if name is None:
-            return {**self.config["sampler"], **options}
+            return {**self.config["sampler"], **settings}
         family = self.config["model"]["name"]
-        file = conf_dir() / "sampler" / f"{name}.yaml"
-        if not file.is_file():
+        if name not in (files := files_of("sampler")):
             raise unknown("sampler", name, samplers_of(family))
         both = OmegaConf.create({"model": {"name": family}, "sampler": {}})
-        both.sampler = OmegaConf.load(file)
-        return {**OmegaConf.to_container(both.sampler, resolve=True), **options}
+        both.sampler = OmegaConf.load(files[name])
+        return {**OmegaConf.to_container(both.sampler, resolve=True), **settings}
 
     def edit_node(self, name: str) -> dict[str, Any]:
         """The configuration of an edit by its name."""
-        file = conf_dir() / "edit" / f"{name}.yaml"
-        if not file.is_file():
-            raise unknown("edit", name, [f.stem for f in file.parent.glob("*.yaml")])
-        return OmegaConf.to_container(OmegaConf.load(file))
+        if name not in (files := files_of("edit")):
+            raise unknown("edit", name, files)
+        return OmegaConf.to_container(OmegaConf.load(files[name]))
 
     def sample(
         self,
