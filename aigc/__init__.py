@@ -16,6 +16,9 @@ def __getattr__(name: str):
     """Import on first use, so that `import aigc` and the command line stay instant."""
     if name not in __all__:
         raise AttributeError(f"module 'aigc' has no attribute {name!r}")
-    from aigc.lab import api
+    if name == "studies":  # which stand on the rest
+        from aigc.lab import studies as home
+    else:
+        from aigc.lab import api as home
 
-    return getattr(api, name)
+    return getattr(home, name)

@@ -58,7 +58,7 @@ def main() -> None:
         if words[0] not in TASKS:
             hint = nearest(words[0], TASKS)
             raise BadInput(f"unknown task '{words[0]}': choose from {', '.join(TASKS)}{hint}")
-        from aigc.lab.conf import take_own
+        from aigc.lab.choices import take_own
 
         TASKS[words[0]](take_own(words[1:]))
     except (BadInput, NotARun) as error:
@@ -95,7 +95,8 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
     """A task whose arguments are overrides of `conf/<name>.yaml`."""
 
     def start(words: list[str]) -> None:
-        from aigc.lab.conf import conf_dir, own, usage, with_run
+        from aigc.lab.choices import conf_dir, own
+        from aigc.lab.conf import usage, with_run
 
         if {"-h", "--help"} & set(words):
             print(usage(name))
@@ -137,7 +138,7 @@ def hydra_task(name: str) -> Callable[[list[str]], None]:
 
 def _check_words(words: list[str]) -> None:
     """What Hydra would answer less clearly."""
-    from aigc.lab.conf import choices
+    from aigc.lab.choices import choices
 
     known = choices()
     sweep = {"-m", "--multirun"} & set(words)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,14 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, at any depth of its functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path: Path, types: bool = True) -> set[str]:
+    """Dotted names that a file imports, at any depth of its functions; without `types` not what
+    only a type checker does."""
+    found, tree = set(), ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not types:
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -58,6 +63,16 @@ def test_imports_run_downward(path: Path):
             continue
         assert FLOORS[other] < FLOORS[own], f"{path} imports {name}, which is not below it"
         assert other not in NEVER.get(own, set()), f"{path} imports {name}"
+
+
+def test_no_file_imports_itself_through_others():
+    files = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in FILES}
+    graph = {}
+    for name, path in files.items():
+        wanted = imports(path, types=False)
+        wanted |= {other.rpartition(".")[0] for other in wanted}  # a name in a file
+        graph[name] = wanted & files.keys() - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -11,7 +11,8 @@ from aigc.core.errors import BadInput
 from aigc.data.datasets import all_datasets
 from aigc.lab import build
 from aigc.lab.check import check
-from aigc.lab.conf import compose, conf_dir, samplers_of
+from aigc.lab.choices import conf_dir, samplers_of
+from aigc.lab.conf import compose
 from aigc.lab.validate import validate
 
 FAMILIES = (

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from aigc.analysis.compare import Table
-    from aigc.lab.studies import Study
 
 
 def train(*words: str) -> Run:
@@ -78,14 +77,6 @@ def compare(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
     from aigc.analysis import report
 
     return report.compare(_folders(runs), None if out is None else str(out))[1]
-
-
-def studies(budget: str = "small") -> "dict[str, Study]":
-    """The studies of `aigc figure` by name; `.facts` is what is claimed, `.make()` trains what is
-    missing, draws `.figure` and gives the verdicts."""
-    from aigc.lab import studies
-
-    return studies.studies(budget)
 
 
 def _folders(runs: tuple[Run | str | Path, ...]) -> list[str]:

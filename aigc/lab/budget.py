@@ -5,12 +5,15 @@ Comparisons are fair in one respect at a time. `budget.by=seconds`, `flops` or `
 of results carry it in their protocol.
 """
 
+import tempfile
+import time
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from omegaconf import DictConfig, OmegaConf
+import torch
 
 from aigc.core.errors import BadInput, unknown
 from aigc.data.datamodule import DataModule
@@ -20,9 +23,9 @@ from aigc.lab.callbacks import Log
 from aigc.lab.costs import flops_per_example
 from aigc.runs import RunDir
 
+MakeTrainer = Callable[[dict[str, Any], RunDir, GenerativeModule, Store], L.Trainer]
 BY = ("examples", "seconds", "flops", "params")
-WIDTHS = {"channels": 1, "width": 4, "hidden": 4}  # what a width is a multiple of
-NEAR = 0.05  # how far from the parameters that were asked for
+WARM_UP, STEPS = 3, 10  # of a probe
 SPARE = 2  # times the examples that a run by the clock is expected to see
 
 
@@ -43,7 +46,12 @@ def check_budget(config: dict[str, Any]) -> None:
 
 
 def spent(
-    config: dict[str, Any], run: RunDir, goes_on: bool, model: GenerativeModule, store: Store
+    config: dict[str, Any],
+    run: RunDir,
+    goes_on: bool,
+    model: GenerativeModule,
+    store: Store,
+    make_trainer: MakeTrainer,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The configuration with the examples that its budget pays for, and how many these are; of
     seconds, as far as ten steps tell. A run that goes on keeps what it was given."""
@@ -52,8 +60,10 @@ def spent(
         return config, {}
     size, facts = budget["batch_size"], run.status.get("budget") if goes_on else None
     if facts is None:
-        measure = by_flops if budget["by"] == "flops" else by_seconds
-        each = measure(config, model, store)
+        if budget["by"] == "flops":
+            each = by_flops(config, model, store)
+        else:
+            each = by_seconds(config, model, store, make_trainer)
         batches = round(budget["amount"] / each / size)
         if batches < 1:
             raise BadInput(
@@ -86,11 +96,58 @@ def by_flops(config: dict[str, Any], model: GenerativeModule, store: Store) -> f
     return counted
 
 
-def by_seconds(config: dict[str, Any], model: GenerativeModule, store: Store) -> float:
+def by_seconds(
+    config: dict[str, Any], model: GenerativeModule, store: Store, make_trainer: MakeTrainer
+) -> float:
     """Seconds an example, by training ten steps."""
-    from aigc.lab.plan import STEPS, probed
+    probe = probed(config, deepcopy(model), store, make_trainer)
+    return probe.seconds / STEPS / config["budget"]["batch_size"]
 
-    return probed(config, deepcopy(model), store).seconds / STEPS / config["budget"]["batch_size"]
+
+class Probe(L.Callback):
+    """Times steps after a warm-up, and the validation that follows them."""
+
+    def __init__(self):
+        self.began, self.seconds, self.validating = 0.0, 0.0, 0.0
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        if index == WARM_UP - 1:
+            self.began = now
+        if index == WARM_UP + STEPS - 1:
+            self.seconds = now - self.began
+
+    def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:
+        self.validating -= time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        self.validating += time.perf_counter()
+
+
+def probed(
+    config: dict[str, Any], model: GenerativeModule, store: Store, make_trainer: MakeTrainer
+) -> Probe:
+    """Train a few steps and validate once, as the run would, on one device."""
+    short, size = deepcopy(config), config["budget"]["batch_size"]
+    examples = (WARM_UP + STEPS) * size
+    short["budget"] |= {"examples": examples, "by": "examples", "amount": None}
+    short["trainer"] |= {"validations": int(config["trainer"]["validations"] > 0)}
+    short["trainer"] |= {"keep": "last", "patience": None}
+    short["strategy"] = {"name": "auto", "devices": 1, "nodes": 1}
+    short["logger"] = {}
+    probe = Probe()
+    where, workers = config["trainer"]["where"], config["trainer"]["workers"]
+    data = DataModule(store, size, examples, config["seed"], where, workers, config["balance"])
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder) / "plan" / "run")
+        (run / "checkpoints").mkdir(parents=True)
+        trainer = make_trainer(short, run, model, store)
+        trainer.callbacks = [c for c in trainer.callbacks if type(c).__name__ != "Progress"]
+        trainer.callbacks.insert(0, probe)
+        trainer.fit(model, data)
+    return probe
 
 
 class Clock(L.Callback):
@@ -108,88 +165,3 @@ class Clock(L.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         if self.share >= 1:
             trainer.should_stop = True
-
-
-def matched(config: DictConfig) -> dict[str, Any]:
-    """A configuration resolved with the widths for which the model has as many parameters as are
-    asked for; BadInput where none comes near."""
-    goal = config.budget.amount
-    if not (isinstance(goal, int | float) and goal > 0):
-        raise BadInput("budget.by=params needs budget.amount, a number above 0")
-    base = {name: config.budget[name] for name in WIDTHS}
-    seen: dict[tuple, tuple[int, dict[str, Any]]] = {}
-
-    def size(factor: float) -> int:
-        """Parameters at so many times the widths, or a little more where heads divide none."""
-        for _ in range(8):
-            for name, unit in WIDTHS.items():
-                config.budget[name] = max(unit, unit * round(base[name] * factor / unit))
-            key = tuple(config.budget[name] for name in WIDTHS)
-            if key not in seen:
-                plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-                seen[key] = _parameters(plain), plain
-            if seen[key][0]:
-                break
-            factor *= 1.03
-        return seen[key][0]
-
-    low, high = _bracket(size, goal)
-    for _ in range(12):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if size(middle) < goal else (low, middle)
-    for step in range(-12, 13):
-        size(low * (1 + step / 50))
-    found = sorted(seen.values(), key=lambda one: abs(one[0] - goal))
-    n, plain = next((one for one in found if _runs(one[1])), found[0])
-    if abs(n - goal) > NEAR * goal:
-        widths = ", ".join(f"{name}={plain['budget'][name]}" for name in WIDTHS)
-        raise BadInput(
-            f"budget.by=params budget.amount={goal:,.0f}: the nearest is {n:,} ({widths}), more "
-            f"than {NEAR:.0%} away; ask for that, or change budget.depth"
-        )
-    return plain
-
-
-def _bracket(size: Callable[[float], int], goal: float) -> tuple[float, float]:
-    """Factors of the widths below and above the goal, a doubling apart, or the smallest twice."""
-    factor = 1.0
-    while size(factor) > goal and factor > 2**-6:
-        factor /= 2
-    while (n := size(factor)) < goal:
-        factor *= 2
-        if size(factor) == n:
-            raise BadInput("budget.by=params: no network of this run takes its width of the budget")
-    return factor / 2, factor
-
-
-def _built(config: dict[str, Any]) -> tuple[Store, GenerativeModule]:
-    from aigc.lab import build
-    from aigc.lab.check import trust
-    from aigc.lab.training import untrained
-    from aigc.lab.validate import validate
-
-    build.plugins(config)
-    trust(config)
-    validate(config)
-    store, _, model = untrained(config)
-    return store, model
-
-
-def _parameters(config: dict[str, Any]) -> int:
-    """Of the model; none where it cannot be built."""
-    try:
-        return sum(p.numel() for p in _built(config)[1].parameters())
-    except BadInput:
-        raise
-    except Exception:  # heads that do not divide a width, groups that do not divide channels
-        return 0
-
-
-def _runs(config: dict[str, Any]) -> bool:
-    """Whether a model of these widths gives a loss."""
-    try:
-        store, model = _built(config)
-        ids, y = store.examples("train", 2)
-        return bool(model.loss(model.view.encode(ids), y).value.isfinite())
-    except Exception:
-        return False

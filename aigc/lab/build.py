@@ -19,7 +19,7 @@ from aigc.data.augment import Augmentation
 from aigc.data.store import Split, Store, prepare
 from aigc.families.base import GenerativeModule
 from aigc.lab.check import NOT_ARGUMENTS, TRUSTED, Config, check, takes
-from aigc.lab.conf import samplers_of
+from aigc.lab.choices import samplers_of
 from aigc.modalities.base import Codec
 
 # Settings of a sampler that name a run, and what of its model the sampler gets.

@@ -59,15 +59,6 @@ class AtomicIO(TorchCheckpointIO):
         return torch.load(path, map_location=map_location, weights_only=True)
 
 
-def weights_in(path: Path) -> dict[str, Tensor]:
-    """The weights of a state that one process wrote, or several; raises Damaged."""
-    if not path.is_dir():
-        return AtomicIO().load_checkpoint(path, "cpu")["state_dict"]
-    from aigc.lab.sharding import whole
-
-    return whole(path)["state_dict"]
-
-
 def saved_states(folder: Path) -> list[Path]:
     """The files in a folder that training can go on from, newest first."""
     return sorted(folder.glob("last-*.ckpt"), reverse=True)

@@ -9,8 +9,7 @@ from torch import Tensor
 from aigc.core.errors import BadInput
 from aigc.lab import ranks
 from aigc.lab.conf import describe
-from aigc.lab.evaluation import marked
-from aigc.lab.judge import Judge
+from aigc.lab.judge import Judge, marked
 from aigc.lab.run import Run
 from aigc.metrics.classes import PER_CLASS, of_class
 from aigc.metrics.features import dims_for
@@ -38,10 +37,10 @@ def evaluate_by_class(run: Run, config: dict[str, Any], n: int, rank: int = 0) -
     rows = rows_by_class(judge_, samples.ids, y)
     facts: Row = {"sampler": describe(node), "nfe": None, "seed": seed}
     facts |= {"ema": run.config["model"]["ema"], "batch_size": config["batch_size"]}
-    run.dir.add_rows([{**row, **facts} for row in marked(rows, run)])
+    run.dir.add_rows([{**row, **facts} for row in marked(rows, run.config)])
     unseen = rows_by_class(judge_, *store.examples("validation", n))
     ok = [{"of": "real", **row} for row in unseen if row["status"] == "ok"]
-    run.dir.add_rows(marked(ok, run), "references.jsonl")
+    run.dir.add_rows(marked(ok, run.config), "references.jsonl")
     return run.dir
 
 

@@ -14,14 +14,14 @@ from aigc.lab import extractors, ranks
 from aigc.lab.callbacks import reseed
 from aigc.lab.conf import describe
 from aigc.lab.costs import more_costs, timed_samples
-from aigc.lab.judge import Judge, needed
+from aigc.lab.judge import Judge, marked, needed
 from aigc.lab.neighbours import save_nearest
 from aigc.lab.opinion import opinion
 from aigc.lab.run import Run, Samples
 from aigc.lab.training import quiet
 from aigc.metrics.registry import Pairs, chosen
-from aigc.metrics.suite import Row, judge
-from aigc.runs import RunDir, paid, shown_folder
+from aigc.metrics.suite import judge
+from aigc.runs import RunDir, shown_folder
 
 SHOWN = 64
 QUICK = 1000  # examples of a quick evaluation at most
@@ -84,20 +84,9 @@ def _evaluate(run: Run, config: dict[str, Any], rank: int) -> RunDir:
         "ema": run.config["model"]["ema"],
         "batch_size": batch,
     }
-    run.dir.add_rows([{**row, **facts} for row in marked(rows, run)])
-    run.dir.add_rows(marked(judge_.cached_baselines(), run), "references.jsonl")
+    run.dir.add_rows([{**row, **facts} for row in marked(rows, run.config)])
+    run.dir.add_rows(marked(judge_.cached_baselines(), run.config), "references.jsonl")
     return run.dir
-
-
-def marked(rows: list[Row], run: Run) -> list[Row]:
-    """Rows of a run that was matched by something else than examples say so in their protocol; what
-    a thing costs is the same whatever was matched."""
-    mark = paid(run.config)
-    if not mark:
-        return rows
-    free = [row["axis"] == "cost" or row["status"] != "ok" for row in rows]
-    told = [{**row, "protocol": f"{row['protocol']} {mark}"} for row in rows]
-    return [row if same else new for row, new, same in zip(rows, told, free)]
 
 
 def size(asked: int | str | None, there: int, budget: int) -> int:

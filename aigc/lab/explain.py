@@ -4,7 +4,8 @@ import re
 import sys
 
 from aigc.core.errors import nearest
-from aigc.lab.conf import choices, compose, with_run
+from aigc.lab.choices import choices
+from aigc.lab.conf import compose, with_run
 
 
 def explain(error: BaseException, words: list[str]) -> str | None:

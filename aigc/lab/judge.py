@@ -14,7 +14,7 @@ from aigc.metrics.baselines import GaussianFit, Marginals, Smote
 from aigc.metrics.features import EXTRACTORS, Extractor, dims_for
 from aigc.metrics.registry import Evidence, Rows, chosen
 from aigc.metrics.suite import Row, judge
-from aigc.runs import cache_root, write_atomic
+from aigc.runs import cache_root, paid, write_atomic
 
 TRAIN_CAP = 20_000  # training examples that extractors and memorisation look at
 PROBS = frozenset({"probs", "ref_probs"})
@@ -23,6 +23,17 @@ PROBS = frozenset({"probs", "ref_probs"})
 def needed(names: list[str] | str | None, modality: str) -> frozenset[str]:
     """What the metrics that are meant look at."""
     return frozenset().union(*(m.needs for m in chosen(names, modality)))
+
+
+def marked(rows: list[Row], config: dict[str, Any]) -> list[Row]:
+    """Rows of a run that was matched by something else than examples say so in their protocol; what
+    a thing costs is the same whatever was matched."""
+    mark = paid(config)
+    if not mark:
+        return rows
+    free = [row["axis"] == "cost" or row["status"] != "ok" for row in rows]
+    told = [{**row, "protocol": f"{row['protocol']} {mark}"} for row in rows]
+    return [row if same else new for row, new, same in zip(rows, told, free)]
 
 
 class Judge:

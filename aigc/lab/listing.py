@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from aigc.core.errors import unknown
-from aigc.lab.conf import conf_dir, files_of
+from aigc.lab.choices import conf_dir, files_of
 from aigc.runs import cache_root, write_atomic
 
 Table = tuple[list[str], list[list[str]]]  # a head and rows

@@ -5,30 +5,24 @@ away; operations and memory are counted on one batch.
 """
 
 import sys
-import tempfile
-import time
-from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 
 from aigc.core.errors import BadInput
-from aigc.data.datamodule import DataModule
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
+from aigc.lab.budget import STEPS, probed
 from aigc.lab.check import trust
 from aigc.lab.conf import compose
 from aigc.lab.costs import flops_per_example
 from aigc.lab.listing import table
 from aigc.lab.training import make_trainer, quiet, untrained
 from aigc.lab.validate import validate
-from aigc.runs import RunDir, signature
+from aigc.runs import signature
 
-WARM_UP, STEPS = 3, 10
 STATES = 2  # files that a run can go on from, kept while it trains
 
 
@@ -43,28 +37,6 @@ class Cost:
     seconds: float
     disk: int
     peak_disk: int
-
-
-class Probe(L.Callback):
-    """Times steps after a warm-up, and the validation that follows them."""
-
-    def __init__(self):
-        self.began, self.seconds, self.validating = 0.0, 0.0, 0.0
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-        if module.device.type == "cuda":
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        if index == WARM_UP - 1:
-            self.began = now
-        if index == WARM_UP + STEPS - 1:
-            self.seconds = now - self.began
-
-    def on_validation_start(self, trainer: L.Trainer, module: Any) -> None:
-        self.validating -= time.perf_counter()
-
-    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
-        self.validating += time.perf_counter()
 
 
 def main(words: list[str]) -> None:
@@ -111,7 +83,7 @@ def planned(config: dict[str, Any]) -> Cost:
     flops = flops_per_example(model, store, min(budget["batch_size"], 64))
     if budget["by"] == "flops" and flops:
         budget = {**budget, "examples": budget["amount"] / flops}
-    probe = probed(config, model, store)
+    probe = probed(config, model, store, make_trainer)
     speed = STEPS * budget["batch_size"] / probe.seconds
     if budget["by"] == "seconds":
         budget = {**budget, "examples": budget["amount"] * speed}
@@ -142,28 +114,6 @@ def activations(model: GenerativeModule, store: Store, batch: int) -> int:
         loss = model.loss(model.view.encode(ids), y).value
     del loss
     return sum(size for place, size in kept.items() if place not in own)
-
-
-def probed(config: dict[str, Any], model: GenerativeModule, store: Store) -> Probe:
-    """Train a few steps and validate once, as the run would, on one device."""
-    short, size = deepcopy(config), config["budget"]["batch_size"]
-    examples = (WARM_UP + STEPS) * size
-    short["budget"] |= {"examples": examples, "by": "examples", "amount": None}
-    short["trainer"] |= {"validations": int(config["trainer"]["validations"] > 0)}
-    short["trainer"] |= {"keep": "last", "patience": None}
-    short["strategy"] = {"name": "auto", "devices": 1, "nodes": 1}
-    short["logger"] = {}
-    probe = Probe()
-    where, workers = config["trainer"]["where"], config["trainer"]["workers"]
-    data = DataModule(store, size, examples, config["seed"], where, workers, config["balance"])
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunDir(Path(folder) / "plan" / "run")
-        (run / "checkpoints").mkdir(parents=True)
-        trainer = make_trainer(short, run, model, store)
-        trainer.callbacks = [c for c in trainer.callbacks if type(c).__name__ != "Progress"]
-        trainer.callbacks.insert(0, probe)
-        trainer.fit(model, data)
-    return probe
 
 
 HEAD = ["run", "parameters", "memory", "FLOPs", "examples/s", "time", "disk", "while it trains"]

@@ -7,7 +7,6 @@ processes here; under torchrun they are there already.
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from torch import distributed as dist
 from aigc.core.errors import BadInput
 from aigc.families.base import ROWS, GenerativeModule
 
-CHILD = "from aigc.lab.ranks import child; child()"
+CHILD = "from aigc.lab.tasks import child; child()"
 MADE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "AIGC_CHILD")
 together = False  # whether all processes draw now what one is asked for
 
@@ -133,15 +132,6 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
-
-
-def child() -> None:
-    """One of the processes that `joined` starts: task and configuration come by standard input."""
-    asked = json.load(sys.stdin)
-    from aigc.lab import tasks
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank zero ends the others
-    getattr(tasks, asked["task"])(asked["config"])
 
 
 def _start(task: str, config: dict[str, Any]) -> list[subprocess.Popen]:

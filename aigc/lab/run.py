@@ -22,7 +22,7 @@ from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build, ranks, request
 from aigc.lab.check import check_origin
-from aigc.lab.conf import files_of, samplers_of
+from aigc.lab.choices import files_of, samplers_of
 from aigc.lab.editing import edited
 from aigc.lab.request import Prompt
 from aigc.modalities.base import Codec

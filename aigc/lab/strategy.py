@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from aigc.core.errors import BadInput, unknown
 from aigc.families.base import GenerativeModule
+from aigc.lab.checkpoint import AtomicIO
 
 STRATEGIES = ("auto", "ddp", "ddp_cpu", "ddp_static", "fsdp", "fsdp_cpu", "deepspeed")
 
@@ -87,3 +89,12 @@ def gathered(model: GenerativeModule) -> dict[str, Tensor]:
     from aigc.lab.sharding import whole_weights
 
     return whole_weights(model)
+
+
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """The weights of a state that one process wrote, or several; raises Damaged."""
+    if not path.is_dir():
+        return AtomicIO().load_checkpoint(path, "cpu")["state_dict"]
+    from aigc.lab.sharding import whole
+
+    return whole(path)["state_dict"]

@@ -1,7 +1,9 @@
 """The tasks of the command line that take a Hydra configuration; each returns the path to print."""
 
 import hashlib
+import json
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,3 +46,11 @@ def evaluate(config: dict[str, Any]) -> Path:
     """`aigc evaluate`: the run's folder, its results.jsonl longer by the metrics."""
     build.plugins(config)
     return _evaluate(load(config["run"]), config).path
+
+
+def child() -> None:
+    """One of the processes that `ranks.joined` starts: task and configuration come by standard
+    input."""
+    asked = json.load(sys.stdin)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank zero ends the others
+    {"sample": sample, "evaluate": evaluate}[asked["task"]](asked["config"])

@@ -24,7 +24,7 @@ from aigc.lab import build
 from aigc.lab.budget import Clock, data_of, spent
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.check import trust
-from aigc.lab.checkpoint import AtomicIO, rehearse, weights_in
+from aigc.lab.checkpoint import AtomicIO, rehearse
 from aigc.lab.environment import environment
 from aigc.lab.guards import Guard, Spikes
 from aigc.lab.health import Health
@@ -44,6 +44,7 @@ from aigc.lab.strategy import (
     on_cpu,
     sharded_callbacks,
     strategy,
+    weights_in,
 )
 from aigc.lab.transfer import start_from, told
 from aigc.lab.validate import validate
@@ -92,7 +93,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         checkpoint, _ = starting_point(run, config["resume"])
     trainer = None
     try:
-        config, pays = spent(config, run, checkpoint is not None, model, store)
+        config, pays = spent(config, run, checkpoint is not None, model, store, make_trainer)
         data = data_of(config, store)
         if main_process():
             if pays:

@@ -25,7 +25,8 @@ from aigc.families.vae.objective import (
 from aigc.families.vae.priors import Standard
 from aigc.families.vae.sampling import Aggregate, Bank, FlowPrior, TwoStage
 from aigc.lab import build
-from aigc.lab.conf import compose, conf_dir
+from aigc.lab.choices import conf_dir
+from aigc.lab.conf import compose
 
 
 def drawn(k: int = 1, mean=None, log_var=None) -> Draws:

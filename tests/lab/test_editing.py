@@ -199,7 +199,7 @@ def test_objectives_train_and_have_a_likelihood(smoke):
 
 
 def test_each_schedule_and_edit_composes():
-    from aigc.lab.conf import choices, conf_dir
+    from aigc.lab.choices import choices, conf_dir
 
     for name in (f.stem for f in (conf_dir() / "model" / "schedule").glob("*.yaml")):
         assert name in choices()["model/schedule"]

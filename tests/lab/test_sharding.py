@@ -55,9 +55,10 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("family", ["autoregressive", "diffusion", "vae", "masked_diffusion"])
 def test_in_parts_as_whole(family: str, plugins: Path):
     """Loss curves, weights and samples; the state that it leaves holds the weights it keeps."""
-    from aigc.lab.checkpoint import saved_states, weights_in
+    from aigc.lab.checkpoint import saved_states
     from aigc.lab.run import load
     from aigc.lab.sharding import whole
+    from aigc.lab.strategy import weights_in
 
     continuous = family in ("diffusion", "vae")  # a token is another one by a rounding
     words = [f"model={family}", f"trainer.save_every={5 * 32}"]
