@@ -117,20 +117,19 @@ class Table:
             min(n - 1, 1) if is_ordered else _bits(n)
             for n, is_ordered in zip(self.levels, self.ordered)
         ]
-        quantum = []
-        for n, width, is_ordered in zip(self.levels, self.widths, self.ordered):
+        quantum, take = [], []  # of each feature: its column, what it is shifted by and its bits
+        for at, (n, width, is_ordered) in enumerate(zip(self.levels, self.widths, self.ordered)):
             quantum += [2 / (n - 1) if is_ordered and n > 1 else 2.0] * width
+            take += [(at, bit, -1 if is_ordered else 1) for bit in reversed(range(width))]
         if not quantum:
             raise BadInput("every column of the table is constant: there is nothing to model")
+        self._take, self._scale = torch.tensor(take).T.contiguous(), torch.tensor(quantum)
         self.spec = Spec((len(quantum),), quantum=tuple(quantum), **space.given)
 
     def encode(self, ids: Tensor) -> Tensor:
         """Rows `(B, columns)` to features `(B, F)`."""
-        parts = [
-            column[:, None].float() * (2 / (n - 1)) - 1 if o and w else _to_bits(column, w, dim=1)
-            for column, n, o, w in zip(ids.unbind(1), self.levels, self.ordered, self.widths)
-        ]
-        return torch.cat(parts, dim=1)
+        column, shift, mask = self._take.to(ids.device)
+        return ((ids[:, column] >> shift) & mask).float() * self._scale.to(ids.device) - 1
 
     def decode(self, x: Tensor) -> Tensor:
         """Features `(B, F)` to the nearest rows `(B, columns)`."""

@@ -56,12 +56,14 @@ class Guard(L.Callback):
 
     def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = [g for p in parameters if (g := p.grad) is not None]
         if not gradients:
             return
         norm = total = total_norm(gradients)
         if sharded := hasattr(norm, "full_tensor"):  # each rank has the norm of its part
             total = norm.full_tensor()
+        if at_hand := type(norm) is Tensor and norm.device.type == "cpu":
+            total = float(norm)
         which = trainer.optimizers.index(optimizer) if len(trainer.optimizers) > 1 else 0
         every = self.every or (50 if norm.device.type != "cpu" else 0)
         fused = all(group.get("fused") for group in optimizer.param_groups)
@@ -77,8 +79,7 @@ class Guard(L.Callback):
             self._count(trainer, which, True)
         else:
             self._count(trainer, which, False)
-        at_hand = type(norm) is Tensor and norm.device.type == "cpu"
-        if self.clip and not (at_hand and self.clip / (float(norm) + 1e-6) >= 1):
+        if self.clip and not (at_hand and self.clip / (total + 1e-6) >= 1):
             clip_grads_with_norm_(parameters, self.clip, norm)
 
     def on_train_end(self, trainer: L.Trainer, module: Any) -> None:

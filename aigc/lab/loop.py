@@ -78,6 +78,19 @@ class Loop(_TrainingEpochLoop):
         if trainer._results:
             logs.update_train_step_metrics()
 
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        """Validate where that is due; what else Lightning does here is nothing on the short way."""
+        trainer = self.trainer
+        if (
+            not self._short
+            or self._skip_next_val
+            or trainer.should_stop
+            or trainer.received_sigterm
+            or self._should_check_val_fx(data_fetcher)
+        ):
+            return super().on_advance_end(data_fetcher)
+        self._batches_that_stepped += 1
+
     def _optimize(self, batch: Any, index: int) -> Any:
         """Forward, backward, step; the detached loss."""
         trainer, module = self.trainer, self.trainer.lightning_module

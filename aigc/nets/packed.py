@@ -3,7 +3,7 @@
 A product of a few rows takes most of its time to lay out the weight, at every call anew.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,15 @@ from torch import Tensor, nn
 Product = Callable[[Tensor], Tensor]
 
 
-def packable(weight: Tensor) -> bool:
-    """Whether `by` takes a weight."""
-    here = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return here and weight.dtype == torch.float32
-
-
-def packed(layer: nn.Module) -> Product:
-    """What a linear layer without bias does to float32 `(..., inp)`; any other layer as it is."""
-    plain = type(layer) is nn.Linear and layer.bias is None and packable(layer.weight)
-    return by(layer.weight) if plain else layer
+def packable(layers: Iterable[nn.Module]) -> bool:
+    """Whether the weights of all layers can be laid out: float32, on a CPU, and nothing else done
+    by them than a product."""
+    return torch.backends.mkldnn.is_available() and all(
+        type(layer) in (nn.Linear, nn.Embedding)
+        and getattr(layer, "bias", None) is None
+        and (layer.weight.device.type, layer.weight.dtype) == ("cpu", torch.float32)
+        for layer in layers
+    )
 
 
 def by(weight: Tensor) -> Product:

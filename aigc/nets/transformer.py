@@ -6,6 +6,7 @@ Pre-norm blocks with RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al
 (DiT, Peebles & Xie 2023).
 """
 
+from itertools import chain
 from math import prod
 
 import torch
@@ -14,11 +15,11 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
-from aigc.nets.cached import Cache, attend
+from aigc.nets.cached import Cache, Step, attend
 from aigc.nets.condition import CaptionEmbedding, condition
 from aigc.nets.gradients import Gated, Turned
 from aigc.nets.layers import RMSNorm, TimeEmbedding, attention, zero
-from aigc.nets.packed import Product, by, packable, packed
+from aigc.nets.packed import Product, by, packable
 
 
 class Rotary(nn.Module):
@@ -184,8 +185,11 @@ class CausalTransformer(nn.Module):
             x = torch.cat([*self._opening(ids, y), x], dim=1)
         first = cache.length if cache else 0
         x = self.dropout(x + self.place[first : first + x.shape[1]])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache=cache, layer=layer)
+        if not opening and cache.step and x.shape[1] == 1:
+            x = cache.step(x, cache)
+        else:
+            for layer, block in enumerate(self.blocks):
+                x = block(x, cache=cache, layer=layer)
         if cache is not None:
             cache.length += x.shape[1]
         x = self.norm(x[:, self.before :] if opening else x)
@@ -204,14 +208,31 @@ class CausalTransformer(nn.Module):
         """Room for the start and all tokens but the last, which nothing reads."""
         weight, length = self.tokens.weight, self.before + self.length
         shape = (self.depth, batch, self.heads, length, weight.shape[1] // self.heads)
-        return Cache(weight.new_empty(shape), weight.new_empty(shape), products=self._products())
+        products = self._products()
+        step = Step(self.blocks, products) if products else None
+        return Cache(weight.new_empty(shape), weight.new_empty(shape), 0, products, step)
+
+    @property
+    def rows(self) -> int:
+        """In batches of multiples of so many rows, a row's next logits have the same bits."""
+        return 1 if self._packs else 4
+
+    @property
+    def _packs(self) -> bool:
+        if self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return False
+        return packable([self.tokens, *chain(*map(linear, self.blocks))])
 
     def _products(self) -> list[tuple[Product, ...]] | None:
-        weight = self.tokens.weight
-        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not packable(weight):
+        if not self._packs:
             return None
-        layers = [(b.attention.qkv, b.attention.out, b.up, b.down) for b in self.blocks]
-        return [*(tuple(map(packed, four)) for four in layers), (by(weight),)]
+        products = [tuple(by(layer.weight) for layer in linear(block)) for block in self.blocks]
+        return [*products, (by(self.tokens.weight),)]
+
+
+def linear(block: Block) -> tuple[nn.Module, ...]:
+    """Its products, in the order of `Cache.products`."""
+    return block.attention.qkv, block.attention.out, block.up, block.down
 
 
 class TransformerDenoiser(nn.Module):

@@ -68,12 +68,35 @@ def test_the_gate_has_the_gradient_of_its_pieces():
 def test_a_cache_gives_what_reading_from_the_start_gives(new: int):
     torch.manual_seed(0)
     net = CausalTransformer(Spec((12,), vocab=7), width=32, depth=2).eval()
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.3)
     ids = torch.randint(7, (16, 11))
     with torch.no_grad():
         whole, cache = net(ids), net.cache(16)
         parts = [net(ids[:, :2], cache=cache)]
         parts += [net(ids[:, at : at + new], cache=cache) for at in range(2, 11, new)]
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(48, 3), (192, 6), (20, 2)])
+def test_a_row_has_the_same_bits_in_every_batch(width: int, heads: int):
+    torch.manual_seed(0)
+    net = CausalTransformer(Spec((40,), vocab=7), width=width, depth=2, heads=heads).eval()
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=width**-0.5)
+    ids = torch.randint(7, (65, 39))
+
+    def read(ids: torch.Tensor) -> torch.Tensor:
+        cache = net.cache(len(ids))
+        parts = [net(ids[:, :9], cache=cache)]
+        parts += [net(ids[:, at : at + 1], cache=cache) for at in range(9, 39)]
+        return torch.cat(parts, 1)
+
+    with torch.no_grad():
+        assert net.rows == 1
+        whole = read(ids)
+        for rows in (1, 2, 5, 16, 33):
+            assert torch.equal(read(ids[:rows]), whole[:rows])
 
 
 def test_bf16_attends_in_float32_on_a_cpu():

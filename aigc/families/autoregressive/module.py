@@ -29,7 +29,6 @@ class Autoregressive(GenerativeModule):
     provides = frozenset({"nats", "samples", "prompts"})
     samplers = (Pick, Search)
     likelihood = "exact"
-    rows = 4  # its networks are products of matrices
 
     def __init__(self, causal_lm: Callable[..., nn.Module], label_dropout: float = 0.0, **common):
         super().__init__(**common)
@@ -43,6 +42,11 @@ class Autoregressive(GenerativeModule):
         self.register_buffer("allowed", self.view.allowed, persistent=False)
         if self.end >= 0:  # beginnings for samples that are given none
             self.register_buffer("prompts", torch.zeros(PROMPTS, *spec.shape, dtype=torch.long))
+
+    @property
+    def rows(self) -> int:
+        """As its network says; products of matrices want 4."""
+        return getattr(self.net, "rows", 4)
 
     @property
     def end(self) -> int:

@@ -133,8 +133,9 @@ class Temperature(Pick):
 
     def probs(self, logits_BV: Tensor, ids_BT: Tensor | None = None) -> Tensor:
         """Sharper below 1, flatter above."""
-        logits = logits_BV.double()
-        return (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
+        if self.temperature == 1:
+            return logits_BV.softmax(-1, torch.float64)
+        return (logits_BV.double() / self.temperature).softmax(-1)
 
 
 @dataclass(frozen=True)
