@@ -21,6 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from math import prod
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from aigc.core.errors import unknown
 
@@ -111,7 +112,9 @@ def run(chosen: Case, vs: set[str] | None, turns: int) -> list[dict[str, Any]]:
             continue
         try:
             ready.append(warm(name, start, chosen))
-        except ImportError as error:
+        except Exception as error:
+            if name == FIRST:
+                raise
             print(f"{chosen.name}: {name} is left out: {error}", file=sys.stderr, flush=True)
     for turn in range(min(turns, chosen.turns or turns)):
         for contender in ready[:: -1 if turn % 2 else 1]:
@@ -158,7 +161,8 @@ def flops(step: Step) -> float:
         getattr(torch.ops.aten, f"{name}_backward"): backward,
         torch.ops.mkldnn._linear_pointwise: product,
     }
-    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=known)
+    with patch.object(torch, "inference_mode", torch.no_grad), counter:  # it fails in that mode
         step()
     return float(counter.get_total_flops())
 
@@ -247,12 +251,18 @@ def main(words: list[str]) -> None:
         torch.set_num_threads(args.threads)
     from aigc.lab.limits import measured
 
-    vs, rows, limits = args.vs and set(args.vs.split(",")), [], measured()
+    vs, limits = args.vs and set(args.vs.split(",")), measured()
+    rows, failed = [], False
     print(json.dumps(machine() | {"limits": limits}), flush=True)
     for one in chosen:
-        for found in run(one, vs, args.turns):
-            print(json.dumps(found), flush=True)
-            rows.append(found)
+        try:
+            found = run(one, vs, args.turns)
+        except Exception as error:  # costs its own case alone
+            print(f"{one.name} failed: {error!r}", file=sys.stderr, flush=True)
+            found, failed = [], True
+        for r in found:
+            print(json.dumps(r), flush=True)
+        rows += found
         trim()
     text = f"{json.dumps(machine())}\n\n{table(rows, limits)}\n"
     print(text)
@@ -261,6 +271,8 @@ def main(words: list[str]) -> None:
         lines = [json.dumps(r) for r in [machine() | {"limits": limits}, *rows]]
         (args.out / "results.jsonl").write_text("\n".join(lines) + "\n")
         (args.out / "table.md").write_text(text)
+    if failed:
+        raise SystemExit(1)
 
 
 def _called(name: str) -> list[Case]:

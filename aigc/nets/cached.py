@@ -61,9 +61,12 @@ class Step:
         self.eps = own[0].q_norm.eps or torch.finfo(torch.float32).eps
         self.products = products
 
-    @torch.inference_mode()  # a sixth of the time
     def __call__(self, x: Tensor, cache: Cache) -> Tensor:
         """`x (B, 1, width)` to what leaves the last block."""
+        with torch.inference_mode():  # a sixth less than `no_grad` alone
+            return self._blocks(x[:, 0], cache)[:, None]
+
+    def _blocks(self, x: Tensor, cache: Cache) -> Tensor:
         t, (layers, batch, heads, room, d) = cache.length, cache.keys.shape
         flat = (layers, batch * heads, room, d)
         past = cache.keys.view(flat), cache.values.view(flat)
@@ -77,7 +80,6 @@ class Step:
             past[0][:, :, : t + 1].transpose(2, 3).unbind(0),
             past[1][:, :, : t + 1].unbind(0),
         )
-        x = x[:, 0]
         for (read, write, up, down), (norm1, norm2), cos, sin, key, value, keys, values in each:
             qkv = read(rms(x, norm1, self.eps)).view(batch, 3, heads, d)
             qk = rms(qkv[:, :2], None, self.eps)
@@ -88,7 +90,7 @@ class Step:
             x = x + write(torch.bmm(scores.softmax(-1), values).view(batch, heads * d))
             gate, wide = up(rms(x, norm2, self.eps)).chunk(2, dim=-1)
             x = x + down(F.silu(gate).mul_(wide))
-        return x[:, None]
+        return x
 
 
 def rms(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:

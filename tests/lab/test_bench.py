@@ -42,6 +42,18 @@ def test_a_missing_package_is_named_and_left_out(capsys):
     assert "made_up: them is left out: No module named 'no_such_package'" in capsys.readouterr().err
 
 
+def test_a_case_that_fails_costs_itself_alone(monkeypatch, capsys):
+    fails = bench.Case("fails", lambda: {"aigc": lambda: 1 / 0}, seconds=0)
+    works = bench.Case("works", lambda: {"aigc": lambda: lambda: 1.0}, seconds=0)
+    monkeypatch.setattr(bench, "CASES", {"fails": fails, "works": works})
+    monkeypatch.setattr(bench, "load", lambda: None)
+    monkeypatch.setattr("aigc.lab.limits.measured", dict)
+    with pytest.raises(SystemExit):
+        bench.main(["all"])
+    told = capsys.readouterr()
+    assert "fails failed: ZeroDivisionError" in told.err and "| works | aigc |" in told.out
+
+
 def test_only_named_contenders():
     made = of(lambda: {n: lambda: lambda: 1.0 for n in ("aigc", "x", "y")}, seconds=0)
     assert [row["by"] for row in bench.run(made, {"y"}, 1)] == ["aigc", "y"]

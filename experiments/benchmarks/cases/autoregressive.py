@@ -97,7 +97,7 @@ def ar_train_bf16():
     return training(bf16=True)
 
 
-@case("ar_compiled_bf16", unit="tokens/s", count=BATCH * CONTEXT, limit="gemm_bf16")
+@case("ar_compiled_bf16", unit="tokens/s", count=BATCH * CONTEXT, light=True)
 def ar_compiled_bf16():
     """The same, every contender through torch.compile (which litgpt recommends)."""
     return training(bf16=True, compiled=True)
