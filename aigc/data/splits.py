@@ -13,7 +13,7 @@ from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.core.spec import Space
 from aigc.data.datasets import Facts, Source
-from aigc.data.streams import Stream, encoded, join
+from aigc.data.streams import Stream, encoded, join, stacked
 from aigc.data.thinning import thinned
 from aigc.modalities.base import Codec
 
@@ -65,7 +65,7 @@ def from_source(
 
 
 def from_stream(
-    facts: Facts, codec: Codec, stream: Stream, split: Split, out: Path
+    facts: Facts, codec: Codec, stream: Stream, split: Split, fewer: dict[str, Any], out: Path
 ) -> dict[str, Any]:
     """Data that do not."""
     dtype, shape = _smallest(codec.space), codec.space.shape
@@ -73,23 +73,36 @@ def from_stream(
     sizes = {which: sum(part.rows for part in parts) for which, parts in found.items()}
     labels = {which: [p.labels for p in parts if p.rows] for which, parts in found.items()}
     if stream.labelled and any(y is None for parts in labels.values() for y in parts):
-        raise BadInput(f"dataset '{facts.name}': some examples have a class and some have none")
+        raise BadInput(
+            f"dataset '{facts.name}': some examples have a class or caption and some have none"
+        )
+    given = {which: stacked(parts) for which, parts in labels.items() if stream.labelled}
+    captioned = stream.labelled and given["train"].ndim > 1
+    if captioned:  # to one length
+        widths = {which: y.shape[1] for which, y in given.items()}
+        longest = max(widths.values())
+        given = {k: np.pad(y, ((0, 0), (0, longest - widths[k]))) for k, y in given.items()}
     hashes, counts, top = {}, {}, -1
     for which, into in _dealt(facts, sizes, split).items():
+        if which == "train" and fewer:
+            rows = np.flatnonzero(into["train"])
+            y = given["train"][rows] if stream.labelled else None
+            into["train"] = np.zeros(sizes["train"], bool)
+            into["train"][rows[thinned(len(rows), y, **fewer)]] = True
         hashes |= join(found[which], into, shape, dtype, out)
         for other, keep in into.items():
             counts[other] = int(keep.sum())
             if stream.labelled:
-                y = np.concatenate(labels[which])[keep]
+                y = given[which][keep]
                 np.save(out / f"labels-{other}.npy", y)
                 hashes[f"y {other}"] = hashlib.sha256(y).hexdigest()
-                top = max(top, int(y.max()))
+                top = top if captioned else max(top, int(y.max()))
     content = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode())
     return {
         "hash": content.hexdigest()[:12],
         "counts": {which: counts[which] for which in SPLITS},
         "class_names": stream.class_names or [str(k) for k in range(top + 1)],
-        "caption": 0,
+        "caption": longest if captioned else 0,
         "factor_names": [],
         "truth": {},
         "skipped": [line for parts in found.values() for part in parts for line in part.bad],

@@ -104,13 +104,10 @@ def prepare(
         fewer = {key: options.pop(key) for key in OPTIONS if key in options}
         source = _load(facts, options)
         if isinstance(source, Stream):
-            if fewer:
-                raise BadInput(f"dataset.{next(iter(fewer))}: not for data in shards")
-            codec = codec.fit(source.sample())
-            _write(folder, facts, codec, partial(from_stream, facts, codec, source, split))
+            codec, make = codec.fit(source.sample()), from_stream
         else:
-            codec = codec.fit(list(source.parts.values()))
-            _write(folder, facts, codec, partial(from_source, facts, codec, source, split, fewer))
+            codec, make = codec.fit(list(source.parts.values())), from_source
+        _write(folder, facts, codec, partial(make, facts, codec, source, split, fewer))
     meta = json.loads((folder / "meta.json").read_text())
     return Store(folder, codec.load(folder), meta)
 

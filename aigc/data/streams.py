@@ -34,9 +34,9 @@ FITTED = 8  # pieces that a codec is fitted on
 class Stream:
     """Raw data in pieces, by split: `train` always, `validation` and `test` where official.
 
-    `read(piece)` yields `(raw, labels, bad)`: raw data as a `Source` holds them, a number for each
-    or None, and what is wrong with what was left out. It is a function of a module and pieces are
-    plain, so that other processes can call it.
+    `read(piece)` yields `(raw, labels, bad)`: raw data as a `Source` holds them, labels `(n,)`,
+    captions `(n, L)` or None, and what is wrong with what was left out. It is a function of a
+    module and pieces are plain, so that other processes can call it.
     """
 
     pieces: dict[str, list[Any]]
@@ -106,9 +106,18 @@ def encode_piece(
                 rows += len(ids)
                 if y is not None:
                     labels.append(np.asarray(y, np.int64))
+        return Encoded(path, rows, stacked(labels) if labels else None, bad)
     except BadInput as error:
         return str(error)
-    return Encoded(path, rows, np.concatenate(labels) if labels else None, bad)
+
+
+def stacked(labels: list[np.ndarray]) -> np.ndarray:
+    """Labels `(n,)` of several pieces as one array, or captions `(n, L)`, filled with zeros."""
+    if len({y.ndim for y in labels}) > 1:
+        raise BadInput("some examples have a class and some have a caption")
+    longest = max((y.shape[1] for y in labels if y.ndim > 1), default=0)
+    filled = [np.pad(y, ((0, 0), (0, longest - y.shape[1]))) if longest else y for y in labels]
+    return np.concatenate(filled)
 
 
 def join(

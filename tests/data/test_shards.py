@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.data import streams
 from aigc.data.sets import text_shards as texts
 from aigc.data.splits import Split
 from aigc.data.store import prepare
+from aigc.data.thinning import tail_counts
 from aigc.modalities.image import ImageCodec
 from aigc.modalities.text import TextCodec
 
@@ -158,6 +161,70 @@ def test_pictures_in_tar_parquet_and_folders_are_the_same(tmp_path: Path, monkey
             for _, png, y in data
         }
         assert pairs == wanted
+
+
+def test_captions_lie_beside_the_pictures_of_a_tar(tmp_path: Path, monkeypatch):
+    from aigc.data.sets import image_shards
+
+    monkeypatch.setattr(image_shards, "AT_ONCE", 4)
+    words = [f"{'very ' * (i % 5)}blue, no. {i} \U0001f43a" for i in range(30)]
+    rows = []
+    for i, text in enumerate(words):
+        told = {"caption": text, "url": "x"}
+        beside = (f"{i}.json", json.dumps(told)) if i < 15 else (f"{i}.txt", f"{text}\n")
+        rows += [(f"{i}.png", picture(i)), (beside[0], beside[1].encode())]
+    tar_of(tmp_path / "a.tar", rows[:30])
+    tar_of(tmp_path / "b.tar", rows[30:])
+    store = image_store(tmp_path)
+    assert store.space.classes == 0
+    assert store.space.caption == max(len(text.encode()) for text in words)
+    of = {}
+    for split in ("train", "validation", "test"):
+        texts = caption.decode(torch.from_numpy(store.labels(split)))
+        of |= {row.tobytes(): text for row, text in zip(store.ids(split), texts)}
+    for i, text in enumerate(words):
+        pixels = np.asarray(Image.open(io.BytesIO(picture(i)))).transpose(2, 0, 1)
+        assert of[pixels.tobytes()] == text
+
+    tar_of(tmp_path / "c.tar", [("x.png", picture(99)), ("x.cls", b"3")])
+    with pytest.raises(BadInput, match="some examples have a class and some have a caption"):
+        image_store(tmp_path)
+    tar_of(tmp_path / "c.tar", [("x.png", picture(99))])
+    with pytest.raises(BadInput, match="some examples have a class or caption and some have none"):
+        image_store(tmp_path)
+    for name, text, told in (
+        ("x.json", b'{"caption": 3}', "a caption is a text"),
+        ("x.txt", b"\xff", "holds no caption"),
+        ("x.txt", b"a" * 2000, "at most 1024 bytes"),
+    ):
+        tar_of(tmp_path / "c.tar", [("x.png", picture(99)), (name, text)])
+        with pytest.raises(BadInput, match=told):
+            image_store(tmp_path)
+
+
+def test_fewer_training_examples_of_shards(tmp_path: Path):
+    rows = [(f"{i:02d}", i % 3) for i in range(60)]
+    members = [
+        member
+        for name, y in rows
+        for member in ((f"{name}.png", picture(int(name))), (f"{name}.cls", str(y).encode()))
+    ]
+    tar_of(tmp_path / "a.tar", members)
+    all_, ten, tail = (
+        image_store(tmp_path, **more) for more in ({}, {"limit": 10}, {"imbalance": 10})
+    )
+    assert ten.meta["counts"] == {**all_.meta["counts"], "train": 10}
+    known = {row.tobytes(): y for row, y in zip(all_.ids("train"), all_.labels("train"))}
+    kept = {row.tobytes(): y for row, y in zip(ten.ids("train"), ten.labels("train"))}
+    assert len(kept) == 10 and kept.items() <= known.items()
+    before, after = (np.bincount(s.labels("train")) for s in (all_, tail))
+    assert after.tolist() == tail_counts(before, 10).tolist() and after[2] < before[2]
+    assert np.array_equal(all_.ids("test"), tail.ids("test"))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text(WORDS * 100, encoding="utf-8")
+    assert text_store(tmp_path / "text", limit=7).meta["counts"]["train"] == 7
+    with pytest.raises(BadInput, match="these data have no classes"):
+        text_store(tmp_path / "text", imbalance=10)
 
 
 def test_splits_that_are_there_are_kept(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Your own many pictures in shards or folders, prepared without being held in memory."""
 
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aigc.core import caption
 from aigc.core.errors import BadInput
 from aigc.data.datasets import dataset
 from aigc.data.files import PICTURES, own_path, read_picture, walk_classes
@@ -15,6 +17,7 @@ from aigc.data.streams import Stream
 
 AT_ONCE = 256  # pictures
 LARGEST = 2**26  # bytes of a picture in an archive, before it is read
+CAPTION = 1024  # bytes of one, as all are as long as the longest
 ARCHIVES = (".tar", ".parquet")
 
 
@@ -22,8 +25,9 @@ ARCHIVES = (".tar", ".parquet")
 def image_shards(
     path: str | None = None, size: int | None = None, skip: float | str | None = None
 ) -> Stream:
-    """Many pictures: .tar shards in the manner of WebDataset (x.jpg beside x.cls), .parquet of
-    `datasets` (columns image and label), or folders whose sub-folders are classes."""
+    """Many pictures: .tar shards in the manner of WebDataset (x.jpg beside x.cls, or a caption in
+    x.txt or x.json), .parquet of `datasets` (columns image and label, or caption), or folders whose
+    sub-folders are classes."""
     root = own_path(path, "image_shards")
     archives = root.is_file() or any(f.suffix in ARCHIVES for f in root.rglob("*"))
     if archives:
@@ -55,7 +59,7 @@ def read_folder(piece: tuple) -> Iterator[tuple[np.ndarray, np.ndarray | None, l
 
 
 def _batches(
-    rows: Iterator[tuple[str, Any, int | None]], size: int | None
+    rows: Iterator[tuple[str, Any, int | str | None]], size: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, list[str]]]:
     """Names, pictures (a file or its bytes) and labels to arrays; what cannot be read is named."""
     pictures, labels, bad, channels = [], [], [], None
@@ -79,16 +83,21 @@ def _batches(
         yield np.stack(pictures) if pictures else np.empty(0), _numbers(labels), bad
 
 
-def _numbers(labels: list[int | None]) -> np.ndarray | None:
+def _numbers(labels: list[int | str | None]) -> np.ndarray | None:
     if None in labels or not labels:
         return None
+    kinds = {type(y) for y in labels}
+    if len(kinds) > 1:
+        raise BadInput("some pictures have a class and some have a caption")
+    if kinds == {str}:
+        return caption.encode(labels, max(len(text.encode()) for text in labels)).numpy()
     return np.array(labels, np.int64)
 
 
-def _in_parquet(path: Path, group: int) -> Iterator[tuple[str, bytes, int | None]]:
-    """Pictures as `datasets` keeps them: a struct with their bytes, and a label."""
-    labelled = "label" in parquet(path).schema_arrow.names
-    image, *label = columns(path, group, ["image", "label"] if labelled else ["image"])
+def _in_parquet(path: Path, group: int) -> Iterator[tuple[str, bytes, int | str | None]]:
+    """Pictures as `datasets` keeps them: a struct with their bytes, and a label or a caption."""
+    given = [name for name in ("label", "caption") if name in parquet(path).schema_arrow.names]
+    image, *label = columns(path, group, ["image", *given[:1]])
     for i, (value, y) in enumerate(zip(image, label[0] if label else [None] * len(image))):
         raw = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(raw, bytes):
@@ -96,8 +105,9 @@ def _in_parquet(path: Path, group: int) -> Iterator[tuple[str, bytes, int | None
         yield f"{path}:{group}:{i}.png", raw, y
 
 
-def _in_tar(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
-    """Samples of a WebDataset shard: neighbours of one name, a picture and perhaps its class."""
+def _in_tar(path: Path) -> Iterator[tuple[str, bytes, int | str | None]]:
+    """Samples of a WebDataset shard: neighbours of one name, a picture and perhaps its class, or
+    else its caption."""
     picture: tuple[str, bytes] | None = None
     key, label = None, None
     try:
@@ -122,14 +132,30 @@ def _in_tar(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
                     if not text.isdigit():
                         raise BadInput(f"{path}:{name} is no class number")
                     label = int(text)
+                elif name.suffix in (".txt", ".json") and label is None:
+                    label = _caption(archive.extractfile(member).read(), f"{path}:{name}")
             if picture:
                 yield *picture, label
     except (tarfile.TarError, EOFError) as error:
         raise BadInput(f"{path} cannot be read as tar: {error}") from error
 
 
+def _caption(raw: bytes, name: str) -> str | None:
+    """The text of a .txt, or the field `caption` of a .json where it has one."""
+    try:
+        text = raw.decode()
+        text = json.loads(text).get("caption") if name.endswith(".json") else text
+    except (ValueError, AttributeError) as error:
+        raise BadInput(f"{name} holds no caption: {error}") from error
+    if text is None:
+        return None
+    if not isinstance(text, str) or len(text.encode()) > CAPTION:
+        raise BadInput(f"{name}: a caption is a text of at most {CAPTION} bytes")
+    return text.strip()
+
+
 def _labelled(piece: tuple) -> bool:
-    """Whether the first picture of an archive has a class."""
+    """Whether the first picture of an archive has a class or a caption."""
     first = next(read_archive(piece), None)
     return first is not None and first[1] is not None
 
