@@ -70,8 +70,8 @@ class LeCam(nn.Module):
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
         """Scores to a scalar; the anchors move first."""
         with torch.no_grad():
-            self.real.lerp_(real.mean(), 1 - self.decay)
-            self.fake.lerp_(fake.mean(), 1 - self.decay)
+            self.real.lerp_(real.float().mean(), 1 - self.decay)
+            self.fake.lerp_(fake.float().mean(), 1 - self.decay)
         return (real - self.fake).square().mean() + (fake - self.real).square().mean()
 
 

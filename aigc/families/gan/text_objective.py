@@ -82,7 +82,7 @@ class Reinforce(nn.Module):
         """Logits `(B, T, V)` of the tokens `ids (B, T)` to a scalar whose gradient is minus that of
         the expected reward, in units of its deviation."""
         with torch.no_grad():
-            reward = judge(one_hot(ids, logits.shape[-1]))[:, 0]
+            reward = judge(one_hot(ids, logits.shape[-1]))[:, 0].float()
             advantage = (reward - self.mean) / (self.square - self.mean**2).clamp(min=1e-4).sqrt()
             self.mean.lerp_(reward.mean(), 1 - self.decay)
             self.square.lerp_(reward.square().mean(), 1 - self.decay)

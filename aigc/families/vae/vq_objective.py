@@ -54,14 +54,15 @@ class VQ(nn.Module):
     def forward(self, z: Tensor) -> Quantized:
         """Codes `(B, 1, *s)`; in training the codebook follows."""
         rows = z.detach().movedim(1, -1).flatten(0, -2).float()
-        if self.training and not self._known:
-            if not self.started:
-                self._start(rows)
-            self._known = True
-        codes = nearest(rows, self.table).view(len(z), 1, *z.shape[2:])
-        quantized = self.embed(codes)
-        if self.training:
-            self._follow(rows, codes.flatten())
+        with torch.autocast(z.device.type, enabled=False):  # 16 bits would name other codes
+            if self.training and not self._known:
+                if not self.started:
+                    self._start(rows)
+                self._known = True
+            codes = nearest(rows, self.table).view(len(z), 1, *z.shape[2:])
+            quantized = self.embed(codes)
+            if self.training:
+                self._follow(rows, codes.flatten())
         commitment = F.mse_loss(z, quantized)
         return Quantized(straight_through(z, quantized), codes, commitment)
 
