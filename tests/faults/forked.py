@@ -33,7 +33,7 @@ def warm() -> None:
 
 
 def command(*words: str) -> str:
-    """`aigc ...` in this process; gives what it prints last."""
+    """`aigc ...` in this process; gives what it prints last, of a rank that prints nothing that."""
     import contextlib
     import io
 
@@ -45,7 +45,7 @@ def command(*words: str) -> str:
     sys.argv = ["aigc", *words]
     with contextlib.redirect_stdout(io.StringIO()) as out:
         cli.main()
-    return out.getvalue().strip().splitlines()[-1]
+    return (out.getvalue().strip().splitlines() or [""])[-1]
 
 
 class Server:

@@ -53,7 +53,11 @@ def kills(
     while hits < count:
         words = [f"model={family}", *WORDS, f"study=kill{seed}-{len(env)}-{run}"]
         attempts = Attempts(server, words, out)
-        attempts.until_done(lambda a: killed(a, rng.uniform(0.1, 1) * seconds, env))
+
+        def some_time(a: Attempts) -> int:  # longer on a machine that has become busier
+            return killed(a, rng.uniform(0.1, 1) * seconds * (1 + a.deaths / 10), env)
+
+        attempts.until_done(some_time)
         assert not attempts.damage, attempts.damage
         assert attempts.lost <= INTERVAL
         attempts.judge()
