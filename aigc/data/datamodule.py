@@ -7,6 +7,8 @@ seed and the count of examples seen: budgets are exact, and a position is one nu
 from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil
+from threading import Event, Thread
+from time import monotonic
 from typing import Literal
 
 import lightning as L
@@ -20,6 +22,7 @@ from aigc.core.rng import permuted, seeds
 from aigc.core.spec import Batch
 from aigc.data.store import Store
 
+GRACE = 5  # seconds after STALL
 STALL = 300  # seconds after which a worker that gives no batch is an error
 HELD = 2**24  # examples above which an order is computed place by place instead of held
 RESIDENT_BYTES = 4 * 2**30  # keep ids on the device up to this size
@@ -149,6 +152,43 @@ class Mapped(Dataset):
         return Batch(ids, None if self.labels is None else torch.from_numpy(self.labels[rows]))
 
 
+class Workers(DataLoader):
+    """Batches by processes, of which none is left and for none of which a run waits forever: one
+    that is stopped (SIGSTOP) hears no SIGTERM, and a batch that it is handing over never comes."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = super().__iter__()
+        if not self.num_workers:
+            yield from batches
+            return
+        over, self.since = Event(), None
+        Thread(target=self._watch, args=(batches._workers, over), daemon=True).start()
+        try:
+            while True:
+                self.since = monotonic()
+                batch = next(batches, None)
+                self.since = None
+                if batch is None:
+                    return
+                yield batch
+        except (ConnectionError, EOFError) as error:  # what is left of the pipe to one that died
+            raise RuntimeError(f"a DataLoader worker has died, perhaps killed: {error}") from error
+        finally:
+            over.set()
+            batches._shutdown_workers()  # waits for seconds; torch forgets them then
+            for worker in batches._workers:
+                worker.kill()
+
+    def _watch(self, workers: list, over: Event) -> None:
+        """Kill the workers where `timeout`, which looks at the queue alone, has not helped."""
+        while not over.wait(1):
+            since = self.since
+            if since is not None and monotonic() - since > self.timeout + GRACE:
+                for worker in workers:
+                    worker.kill()
+                return
+
+
 class DataModule(L.LightningDataModule):
     """Serves `Batch(ids, y)`; `batch_size` is global and split over the devices.
 
@@ -215,7 +255,7 @@ class DataModule(L.LightningDataModule):
         fits = ids.nbytes <= most
         if self.where == "device" or (self.where == "auto" and fits):
             return Resident(ids, labels, indices, device)
-        return DataLoader(
+        return Workers(
             Mapped(ids, labels),
             batch_sampler=indices,
             collate_fn=_as_is,

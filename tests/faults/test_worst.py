@@ -83,7 +83,7 @@ def test_a_logger_that_is_away(server, whole, tried, tmp_path: Path, logger: str
 
 
 @pytest.mark.fault(17)
-@pytest.mark.parametrize("kind", ["killed", pytest.param("hangs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["killed", "hangs", "stopped"])
 def test_a_worker_that_fails(server, whole, tried, tmp_path: Path, kind: str):
     words, out = [*WORDS, f"study=worker-{kind}"], tmp_path / "out"
     more = ["trainer.where=workers", "trainer.workers=1"]
@@ -107,7 +107,11 @@ def hurt_worker(kind: str) -> None:
     def getitems(self, index):
         count.append(1)
         if len(count) == 9 and torch.utils.data.get_worker_info():
-            send(signal.SIGKILL) if kind == "killed" else time.sleep(600)
+            {
+                "killed": partial(send, signal.SIGKILL),
+                "hangs": partial(time.sleep, 600),
+                "stopped": partial(send, signal.SIGSTOP),
+            }[kind]()
         return read(self, index)
 
     datamodule.Mapped.__getitems__ = getitems

@@ -1,14 +1,17 @@
-"""Whole sweeps by the launchers and with ranks; minutes, run with -m slow."""
+"""Whole sweeps by the launchers and with ranks; minutes, most run with -m slow."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from aigc.lab.sweeps.places import Forked
 from aigc.runs import RunDir
 
 QUICK = ["model=vae", "budget=smoke", "trainer.validations=2", "trainer.preview=0"]
@@ -42,6 +45,47 @@ def finished(process: subprocess.Popen) -> tuple[str, str]:
 
 def weights(study: Path) -> dict[str, str]:
     return {run.path.name: run.status["weights"] for run in RunDir.below(study) if run.is_done}
+
+
+def deaf(write: int) -> None:
+    """A cell that hears no SIGTERM, nor does what it has started."""
+    os.setsid()
+    if not (child := os.fork()):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    os.write(write, str(child).encode())
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def state(process: int) -> str:
+    """T is stopped, Z dead and not yet waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 10
+    while not true() and time.monotonic() < until:
+        time.sleep(0.01)
+    return true()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_cell_that_hears_nothing_is_killed_with_what_it_has_started():
+    read, write = os.pipe()
+    process = multiprocessing.get_context("fork").Process(target=deaf, args=(write,))
+    process.start()
+    job, child = Forked(process), int(os.read(read, 20))
+    try:
+        assert soon(lambda: state(process.pid) == state(child) == "T")
+        job.stop()
+        process.join(0.1)
+        assert job.poll() is None and state(child) == "T"
+    finally:
+        job.kill()
+    process.join(10)
+    assert job.poll() == -signal.SIGKILL and soon(lambda: state(child) == "Z")
 
 
 @pytest.mark.slow

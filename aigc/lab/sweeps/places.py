@@ -126,7 +126,9 @@ class Forked:
         self.process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, also to what it has started: the group is its own once it works."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
 
