@@ -77,6 +77,8 @@ def test_every_task_knows_the_choices_of_the_users_folder(project: Path, aigc):
     assert code == 0, err
     rows = (Path(run) / "results.jsonl").read_text().splitlines()
     assert rows and all('"sampler": "sphere radius=8.0"' in row for row in rows)
+    code, _, err = aigc("sample", f"run={run}", "sampler=spher", *own)
+    assert code == 2 and "did you mean 'sphere'" in err and "ddim" not in err  # the family's alone
     words = ("model=gan", "modality=tabular", "budget=smoke", "sampler=sphere", "plugins=[mine]")
     code, out, err = aigc("plan", *words, f"--config-dir={own[1]}")
     assert code == 0 and "gan-breast_cancer" in out, err

@@ -2,10 +2,12 @@
 
 import re
 import sys
+from contextlib import suppress
 
 from aigc.core.errors import nearest
-from aigc.lab.choices import choices
+from aigc.lab.choices import choices, samplers_of
 from aigc.lab.conf import compose, with_run
+from aigc.runs import NotARun, RunDir
 
 
 def explain(error: BaseException, words: list[str]) -> str | None:
@@ -21,8 +23,9 @@ def explain(error: BaseException, words: list[str]) -> str | None:
         return None
     if (name := getattr(error, "missing_cfg_file", None)) and getattr(error, "options", None):
         group, _, choice = str(name).rpartition("/")
-        hint = nearest(choice, error.options)
-        return f"unknown {group} '{choice}': choose from {', '.join(sorted(error.options))}{hint}"
+        known = (group == "sampler" and _samplers(words)) or error.options
+        hint = nearest(choice, known)
+        return f"unknown {group} '{choice}': choose from {', '.join(sorted(known))}{hint}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if key := re.match(r"Could not override '([\w.@/]+)'", lines[0]):
         return unknown_setting(key[1], words) or "; ".join(lines)
@@ -37,6 +40,15 @@ def explain(error: BaseException, words: list[str]) -> str | None:
     if error.__cause__ is not None:
         lines = [lines[0], str(error.__cause__).splitlines()[0]]
     return ": ".join(line.rstrip(".") for line in lines[:2])
+
+
+def _samplers(words: list[str]) -> list[str]:
+    """Those that fit the run of the command; none where it names no run."""
+    for word in words:
+        if word.startswith("run="):
+            with suppress(NotARun):
+                return samplers_of(RunDir.finished(word[4:].strip("'\"")).config["model"]["name"])
+    return []
 
 
 def unknown_setting(key: str, words: list[str]) -> str | None:
