@@ -28,7 +28,7 @@ FAULTS = {
     14: "logger raises always, its server is away",
     15: "disk full under the log",
     16: "a rank is killed, raises or stalls",
-    17: "a data worker is killed or hangs",
+    17: "a data worker is killed, hangs or is stopped",
     18: "out of memory in a step and in a validation",
     19: "a second run in the same folder, a stale lock",
     20: "folder not writable, no room, data missing or changed",
