@@ -168,22 +168,29 @@ def read_picture(path: Path, size: int | None, raw: bytes | None = None) -> np.n
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def read_gzip(path: Path) -> str:
-    """A compressed UTF-8 file; a bomb is refused before it fills the memory."""
+def unpacked(path: Path) -> bytes:
+    """What a .gz holds; a bomb is refused before it fills the memory."""
     try:
         with gzip.open(path) as file:
             raw = file.read(MAX_BYTES + 1)
-        text = raw.decode()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path} cannot be unpacked: {error}") from error
     if len(raw) > MAX_BYTES:
         raise BadInput(f"{path} unpacks to more than {MAX_BYTES:,} bytes")
-    return text
+    return raw
+
+
+def read_gzip(path: Path) -> str:
+    """A compressed UTF-8 file."""
+    try:
+        return unpacked(path).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} cannot be unpacked: {error}") from error
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An idx file of unsigned bytes (the format of MNIST)."""
-    raw = path.read_bytes()
+    """An idx file of unsigned bytes (the format of MNIST), as it is or as .gz."""
+    raw = unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     if raw[:3] != b"\x00\x00\x08":
         raise BadInput(f"{path} is not an idx file of unsigned bytes")
     shape = tuple(np.frombuffer(raw, ">u4", raw[3], offset=4).tolist())

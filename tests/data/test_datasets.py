@@ -1,5 +1,6 @@
 """Loaders give what their facts promise; broken files are named with the place of the damage."""
 
+import gzip
 import json
 import os
 import wave
@@ -154,6 +155,10 @@ def test_broken_files_are_named(tmp_path: Path):
         read_sound(tmp_path / "none.wav")
     with pytest.raises(BadInput, match="cut short"):
         read_idx(file("cut", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1, 2])))
+    whole = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 1, 2]))
+    assert read_idx(file("whole.gz", whole)).tolist() == [1, 2]
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        read_idx(file("cut.gz", whole[:-4]))
 
 
 def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path):

@@ -80,15 +80,21 @@ def fashion_mnist() -> Source:
     licence="MIT",
     splits="train/test (not the official ones)",
     classes=10,
-    places=("image/fashionmnist/FashionMNIST/raw",),
-    hint="unpack the re-split idx files there",
+    places=tuple(
+        f"image/fashionmnist/FashionMNIST/raw/train-images-idx3-ubyte{ending}"
+        for ending in ("", ".gz")
+    ),
+    hint="put the re-split idx files there",
 )
 def fashion_mnist_resplit() -> Source:
     """FashionMNIST in another order and split: not comparable to published scores."""
-    folder = locate("fashion_mnist_resplit")
-    parts = {"train": "train", "test": "t10k"}
-    images = {s: read_idx(folder / f"{f}-images-idx3-ubyte")[:, None] for s, f in parts.items()}
-    labels = {s: read_idx(folder / f"{f}-labels-idx1-ubyte").astype(int) for s, f in parts.items()}
+    first, parts = locate("fashion_mnist_resplit"), {"train": "train", "test": "t10k"}
+
+    def read(part: str, kind: str) -> np.ndarray:
+        return read_idx(first.with_name(f"{part}-{kind}-ubyte{first.suffix}"))
+
+    images = {split: read(part, "images-idx3")[:, None] for split, part in parts.items()}
+    labels = {split: read(part, "labels-idx1").astype(int) for split, part in parts.items()}
     return Source(images, labels, _FASHION)
 
 
@@ -110,12 +116,12 @@ def cifar10() -> Source:
     licence="research use",
     splits="train/test",
     classes=10,
-    places=("image/cifar10/jpeg", "cifar10_jpeg"),
-    hint="unpack the JPEG folders train/<class>/ and test/<class>/ there",
+    places=("image/cifar10/jpeg/train", "cifar10_jpeg/train"),
+    hint="unpack the JPEG folders train/<class>/ and test/<class>/ so that they lie there",
 )
 def cifar10_jpeg() -> Source:
     """CIFAR-10 recompressed as JPEG (quality 75): lossy, not comparable to published scores."""
-    folder = locate("cifar10_jpeg")
+    folder = locate("cifar10_jpeg").parent
     parts, labels = {}, {}
     for split in ("train", "test"):
         parts[split], labels[split], names, _ = read_pictures(folder / split, None)
