@@ -3,7 +3,7 @@
 python experiments/vq_prior_speech/one_stage.py RUN [RUN ...]
 """
 
-import sys
+import argparse
 
 from figures import features, listener
 
@@ -11,10 +11,14 @@ import aigc
 
 
 def main() -> None:
-    """One line a run: its folder and the share of 300 samples."""
-    for path in sys.argv[1:]:
+    """One line a run: its folder and the share of its samples."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("-n", type=int, default=300, help="recordings and samples")
+    args = parser.parse_args()
+    for path in args.runs:
         run = aigc.load(path)
-        ids, y = run.store.examples("test", 300)
+        ids, y = run.store.examples("test", args.n)
         judge = listener(run)
         real = judge.score(features(run.codec, ids), y.numpy())
         heard = judge.score(features(run.codec, run.sample(len(ids), 0, y).ids), y.numpy())
