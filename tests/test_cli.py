@@ -151,6 +151,8 @@ def test_help_of_a_task(aigc, task: str):
 
 
 BAD = {
+    "verify": "verify takes folders of runs",
+    "verify nowhere": "nowhere holds no run: verify takes folders",
     "trian": "unknown task 'trian'.*did you mean 'train'",
     "train model=difusion": "unknown model 'difusion'.*did you mean 'diffusion'",
     "train modality=imge": "unknown modality 'imge'.*did you mean 'image'",

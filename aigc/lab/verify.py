@@ -16,9 +16,9 @@ NEEDED = ("metric", "value", "protocol")  # of a row of results
 
 def main(words: list[str]) -> None:
     """`aigc verify DIR...`: one line a run; exit code 1 where one is damaged."""
-    runs = [run for word in words for run in _runs(word)]
-    if not runs:
+    if not words:
         raise BadInput("verify takes folders of runs, or of studies")
+    runs = [run for word in words for run in _runs(word)]
     damaged = False
     for run in runs:
         faults = list(faults_of(run))
@@ -95,4 +95,7 @@ def _whole(file: Path) -> bool:
 
 def _runs(word: str) -> list[RunDir]:
     run = RunDir(word)
-    return [run] if (run / "config.yaml").exists() else RunDir.below(word)
+    runs = [run] if (run / "config.yaml").exists() else RunDir.below(word)
+    if not runs:
+        raise BadInput(f"{word} holds no run: verify takes folders of runs, or of studies")
+    return runs
