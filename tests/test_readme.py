@@ -66,7 +66,7 @@ def test_metrics_of_a_plugin_are_rows_like_others(project: Path, aigc):
 
 def test_every_task_knows_the_choices_of_the_users_folder(project: Path, aigc):
     own = ("--config-dir", "myconf")
-    code, out, err = aigc("train", "model=gan", "modality=tabular", "budget=smoke", "study=own")
+    code, out, err = aigc("train", "model=gan", "modality=tabular", "budget=smoke", "study=sphere")
     run = out.strip().splitlines()[-1]
     code, out, _ = aigc("list", "samplers", *own)
     assert code == 0 and "sphere" in out and "truncation" in out
