@@ -18,7 +18,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -142,25 +141,11 @@ def row(chosen: Case, one: Contender, ours: Contender) -> dict[str, Any]:
 def flops(step: Step) -> float:
     """Floating-point operations of the products and convolutions of a step (2 for a multiply-add),
     attention over all pairs whether masked or not."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+    from torch.utils.flop_counter import FlopCounterMode
 
-    def forward(q, k, v, *args, **more):
-        return sdpa_flop_count(q, k, v)
+    from aigc.lab.costs import kernels
 
-    def backward(grad, q, k, v, *args, **more):
-        return sdpa_backward_flop_count(grad, q, k, v)
-
-    def product(x, *args, out_shape, **more):
-        return 2 * prod(x) * out_shape[-1]
-
-    name = "_scaled_dot_product_flash_attention_for_cpu"  # not counted by torch itself
-    known = {
-        getattr(torch.ops.aten, name): forward,
-        getattr(torch.ops.aten, f"{name}_backward"): backward,
-        torch.ops.mkldnn._linear_pointwise: product,
-    }
-    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+    with FlopCounterMode(display=False, custom_mapping=kernels()) as counter:
         step()
     return float(counter.get_total_flops())
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -140,14 +141,38 @@ class Whole:
 
 
 def _flops(loss: Callable, model: nn.Module, x: Tensor, y: Tensor | None) -> int:
-    """Counted with the plain kernel of attention: the counter sees no other on a CPU."""
+    """Counted with the plain kernel of attention, which alone has gradients of gradients."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     reseed(0, model.device)
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=kernels())
     counter.mod_tracker = Whole()  # its own cannot follow a gradient of a gradient
     with sdpa_kernel(SDPBackend.MATH), counter:
         loss(x, y).value.backward()
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops()
+
+
+def kernels() -> dict[Any, Callable]:
+    """Operations that `FlopCounterMode` does not know, and what they do: attention (over all pairs,
+    masked or not) and products with weights that are laid out."""
+    from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
+
+    def forward(q, k, v, *args, **more):
+        return sdpa_flop_count(q, k, v)
+
+    def backward(grad, q, k, v, *args, **more):
+        return sdpa_backward_flop_count(grad, q, k, v)
+
+    def product(x, *args, out_shape, **more):
+        return 2 * prod(x) * out_shape[-1]
+
+    aten = torch.ops.aten
+    known = {
+        aten._scaled_dot_product_flash_attention_for_cpu: forward,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+    }
+    if torch.backends.mkldnn.is_available():
+        known[torch.ops.mkldnn._linear_pointwise] = product
+    return known

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
-from aigc.nets.gradients import RMS
+from aigc.nets.gradients import RMS, by_hand
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -71,8 +71,7 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x (..., width)`."""
-        plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
-        if plain and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if x.dtype == self.weight.dtype == torch.float32 and by_hand(x):
             return RMS.apply(x, self.weight, self.eps)
         # Under autocast a float32 weight would keep data in bf16 from the one kernel there is.
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)

@@ -17,9 +17,11 @@ from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
 from aigc.nets.cached import Cache, Step, attend
 from aigc.nets.condition import CaptionEmbedding, condition
-from aigc.nets.gradients import Gated, Turned
+from aigc.nets.gradients import Attended, Down, by_hand, heads
 from aigc.nets.layers import RMSNorm, TimeEmbedding, attention, zero
 from aigc.nets.packed import Product, by, packable
+
+EPS = torch.finfo(torch.float32).eps
 
 
 class Rotary(nn.Module):
@@ -38,19 +40,6 @@ class Rotary(nn.Module):
         self.register_buffer("both", torch.stack([self.cos, self.sin]).repeat(1, 1, 2), False)
         self.both[1, :, : dim // 2].neg_()
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
-        """`x (B, T, ..., d)` at positions `start` onwards."""
-        shape = (x.shape[1], *[1] * (x.ndim - 3), -1)
-        if not torch.is_grad_enabled():  # the same to the bit, in fewer operations
-            cos, sin = self.both[:, start : start + x.shape[1]].to(x.dtype).unbind(0)
-            return x * cos.view(shape) + x.roll(x.shape[-1] // 2, -1) * sin.view(shape)
-        cos = self.cos[start : start + x.shape[1]].to(x.dtype).view(shape)
-        sin = self.sin[start : start + x.shape[1]].to(x.dtype).view(shape)
-        if torch.compiler.is_compiling():
-            a, b = x.chunk(2, dim=-1)
-            return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
-        return Turned.apply(x, cos, sin)
-
 
 class Attention(nn.Module):
     """Multi-head attention; with a cache, only the new tokens are computed."""
@@ -67,7 +56,10 @@ class Attention(nn.Module):
         start, read, write = 0, self.qkv, self.out
         if cache is not None:
             start, (read, write, *_) = cache.length, cache.ready(layer, read, write)
-        q, k, v = self._qkv(read(x), start)
+        qkv = read(x).unflatten(-1, (3, self.heads, -1))
+        if cache is None and by_hand(qkv):
+            return write(Attended.apply(qkv, *self._norms(start, x), self.causal).flatten(2))
+        q, k, v = heads(qkv, *self._norms(start, x))
         if cache is not None:
             stop = start + k.shape[2]
             keys, values = cache.keys[layer], cache.values[layer]
@@ -80,27 +72,18 @@ class Attention(nn.Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """How much each position reads of each, `(B, heads, T, T)`: for looking, not for use."""
-        q, k, _ = self._qkv(self.qkv(x), 0)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k, _ = heads(qkv, *self._norms(0, x))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         if self.causal:
             later = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
             scores = scores.masked_fill(later, float("-inf"))
         return scores.softmax(-1)
 
-    def _qkv(self, qkv: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Each `(B, heads, T, d)`."""
-        if qkv.device.type == "cpu":  # what `attention` works in there
-            qkv = qkv.float()
-        qkv = qkv.unflatten(-1, (3, self.heads, -1))
-        if torch.is_grad_enabled():
-            q, k, v = qkv.unbind(2)
-            q, k = self.rotary(self.q_norm(q), start), self.rotary(self.k_norm(k), start)
-        else:  # both at once
-            qk, v = qkv[:, :, :2], qkv[:, :, 2]
-            weight = torch.stack([self.q_norm.weight, self.k_norm.weight]).unsqueeze(1)
-            qk = F.rms_norm(qk, weight.shape[-1:], None, self.q_norm.eps) * weight
-            q, k = self.rotary(qk, start).unbind(2)
-        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    def _norms(self, start: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Weights of the norms, how positions from `start` on are turned, and epsilon."""
+        turn = self.rotary.both[:, start : start + x.shape[1]]
+        return self.q_norm.weight, self.k_norm.weight, turn, self.q_norm.eps or EPS
 
 
 class Block(nn.Module):
@@ -135,8 +118,8 @@ class Block(nn.Module):
         if cache is not None:
             *_, up, down = cache.ready(layer, up, down)
         x = up(x)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return down(Gated.apply(x))
+        if type(down) is nn.Linear and by_hand(x):
+            return Down.apply(x, down.weight)
         gate, value = x.chunk(2, dim=-1)
         return down(F.silu(gate) * value)
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aigc.core.spec import Spec
-from aigc.nets.gradients import Gated
+from aigc.nets.gradients import Attended, Down, heads
 from aigc.nets.layers import RMSNorm
-from aigc.nets.transformer import CausalTransformer, Rotary
+from aigc.nets.transformer import EPS, CausalTransformer, Rotary
 
 
 def test_rms_norm_is_torchs_and_its_gradient_too():
@@ -36,32 +37,77 @@ def test_gradients_of_its_gradients():
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
 
 
-def test_rotation_keeps_lengths_and_turns_back():
-    torch.manual_seed(0)
-    turn, x = Rotary(10, 8), torch.randn(2, 10, 3, 8, dtype=torch.float32, requires_grad=True)
-    y, g = turn(x, 0), torch.randn(2, 10, 3, 8)
-    torch.testing.assert_close(y.norm(dim=-1), x.norm(dim=-1))
-    (back,) = torch.autograd.grad(y, x, g)
-    torch.testing.assert_close(turn(back, 0), g)
-    assert torch.equal(turn(x[:, 4:7], 4), y[:, 4:7])
-    with torch.no_grad():
-        assert torch.equal(turn(x, 0), y)
-    a, b = x.chunk(2, -1)
-    cos, sin = turn.cos[:, None], turn.sin[:, None]
-    assert torch.equal(y, torch.cat([a * cos - b * sin, a * sin + b * cos], -1))
+def pieces(qkv, q_weight, k_weight, turn, causal):
+    """Norm, rotation and attention one after the other, as the papers write them."""
+    q, k, v = qkv.unbind(2)
+    (cos, sin), half = turn[:, :, None], qkv.shape[-1] // 2
+
+    def rotated(x, weight):
+        x = F.rms_norm(x, weight.shape, weight, EPS)
+        return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin
+
+    q, k, v = (x.transpose(1, 2) for x in (rotated(q, q_weight), rotated(k, k_weight), v))
+    with sdpa_kernel(SDPBackend.MATH):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
 
 
-def test_the_gate_has_the_gradient_of_its_pieces():
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_by_hand_has_the_gradients_of_its_pieces(causal: bool):
     torch.manual_seed(0)
-    x = torch.randn(5, 16, requires_grad=True)
-    gate, value = x.chunk(2, -1)
-    g, found = torch.randn(5, 8), []
-    for y in (Gated.apply(x), F.silu(gate) * value):
-        (once,) = torch.autograd.grad(y, x, g, retain_graph=True)
-        (again,) = torch.autograd.grad(y, x, g, create_graph=True)
-        found.append((y, once, *torch.autograd.grad(again.square().sum(), x)))
+    turn, qkv = Rotary(10, 8).both, torch.randn(2, 10, 3, 3, 8, requires_grad=True)
+    given = qkv, *(torch.rand(8).add(0.5).requires_grad_() for _ in "qk")
+    g, found = torch.randn(2, 10, 3, 8), []
+    for y in (Attended.apply(*given, turn, EPS, causal), pieces(*given, turn, causal)):
+        once = torch.autograd.grad(y, given, g, retain_graph=True)
+        again = torch.autograd.grad(y, given, g, create_graph=True)
+        twice = torch.autograd.grad(sum(a.square().sum() for a in again), given)
+        found.append((y, *once, *again, *twice))
     for mine, other in zip(*found):
-        assert torch.equal(mine, other)
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_rotated_queries_and_keys_know_distances_alone():
+    torch.manual_seed(0)
+    qkv, one = torch.randn(1, 1, 3, 2, 8).expand(-1, 12, -1, -1, -1), torch.ones(8)
+    q, k, v = heads(qkv, one, one, Rotary(12, 8).both, EPS)
+    torch.testing.assert_close(q.square().mean(-1), torch.ones(1, 2, 12))
+    scores = q @ k.transpose(-1, -2)
+    torch.testing.assert_close(scores[..., :-1, :-1], scores[..., 1:, 1:], rtol=1e-4, atol=1e-5)
+    assert torch.equal(v, qkv[:, :, 2].transpose(1, 2))
+    later = heads(qkv[:, 4:7], one, one, Rotary(12, 8).both[:, 4:7], EPS)
+    assert all(torch.equal(a, b[:, :, 4:7]) for a, b in zip(later, (q, k, v)))
+
+
+def test_the_gate_and_its_product_have_the_gradients_of_their_pieces():
+    torch.manual_seed(0)
+    given = torch.randn(2, 5, 16, requires_grad=True), torch.randn(6, 8, requires_grad=True)
+    gate, value = given[0].chunk(2, -1)
+    g, found = torch.randn(2, 5, 6), []
+    for y in (Down.apply(*given), F.linear(F.silu(gate) * value, given[1])):
+        once = torch.autograd.grad(y, given, g, retain_graph=True)
+        again = torch.autograd.grad(y, given, g, create_graph=True)
+        twice = torch.autograd.grad(sum(a.square().sum() for a in again), given)
+        found.append((y, *once, *again, *twice))
+    for mine, other in zip(*found):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_training_keeps_little_for_gradients():
+    """Queries, keys, and what the gate lets through are made again."""
+    net, kept = CausalTransformer(Spec((64,), vocab=7), width=64, depth=1), {}
+    own = {p.untyped_storage().data_ptr() for p in net.parameters()}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        if x.is_floating_point() and (at := x.untyped_storage().data_ptr()) not in own:
+            kept[at] = x
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        net(torch.randint(7, (8, 63))).sum()
+    rows = sum(x.numel() for x in kept.values()) / (8 * 64 * 64)
+    hidden = 2 * 16 * round(64 * 8 / 3 / 16) / 64
+    # What three norms and three products read, queries, keys and values, result, gate and value.
+    assert rows == pytest.approx(3 + 3 + 3 + 1 + hidden, abs=0.3)
 
 
 @pytest.mark.parametrize("new", [1, 3])
