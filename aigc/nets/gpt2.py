@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
+from aigc.nets.layers import attention
 from aigc.nets.transformer import Cache
 
 
@@ -42,7 +43,7 @@ class Layer(nn.Module):
         qkv = self.attn["c_attn"](x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         if cache is None:
-            h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            h = attention(q, k, v, causal=True)
         else:
             start, stop = cache.length, cache.length + x.shape[1]
             cache.keys[layer, :, :, start:stop], cache.values[layer, :, :, start:stop] = k, v

@@ -1,6 +1,7 @@
 """Language models of 6 layers, 6 heads, width 192, context 256, 65 characters."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from benchlib.plain import GPT as Plain
@@ -14,14 +15,25 @@ LAYERS, HEADS, WIDTH, CONTEXT, VOCAB, BATCH = 6, 6, 192, 256, 65, 16
 
 def ours():
     """Our family with its own network."""
-    from functools import partial
-
-    from aigc.core.views import Tokens
-    from aigc.families.autoregressive.module import Autoregressive
     from aigc.nets.transformer import CausalTransformer
 
+    return family(CausalTransformer)
+
+
+def our_gpt2():
+    """Our family with GPT-2, the network of `transformers` here."""
+    from aigc.nets.gpt2 import GPT2
+
+    return family(partial(GPT2, dropout=0.0))
+
+
+def family(kind):
+    """Our family with a network of that size."""
+    from aigc.core.views import Tokens
+    from aigc.families.autoregressive.module import Autoregressive
+
     torch.manual_seed(0)
-    net = partial(CausalTransformer, width=WIDTH, depth=LAYERS, heads=HEADS)
+    net = partial(kind, width=WIDTH, depth=LAYERS, heads=HEADS)
     return Autoregressive(net, view=Tokens(Space((CONTEXT,), VOCAB)))
 
 
@@ -47,7 +59,7 @@ def lit():
     return model
 
 
-def training(bf16: bool, compiled: bool = False):
+def training(bf16: bool, compiled: bool = False, own=ours):
     """Forward, backward, fused AdamW, on random batches that all contenders share."""
     batches = torch.randint(VOCAB, (8, BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
 
@@ -75,7 +87,7 @@ def training(bf16: bool, compiled: bool = False):
         return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
     return {
-        "aigc": start(ours, lambda m, ids: m.loss(ids, None).value),
+        "aigc": start(own, lambda m, ids: m.loss(ids, None).value),
         "plain torch": start(
             lambda: Plain(LAYERS, HEADS, WIDTH, CONTEXT, VOCAB),
             lambda m, ids: shifted(m(ids[:, :-1]), ids),
@@ -95,6 +107,18 @@ def ar_train_fp32():
 def ar_train_bf16():
     """The same under bf16 autocast."""
     return training(bf16=True)
+
+
+@case("gpt2_train_fp32", unit="tokens/s", count=BATCH * CONTEXT, limit="gemm_fp32")
+def gpt2_train_fp32():
+    """Training step of ours with the network that transformers has, fp32."""
+    return training(bf16=False, own=our_gpt2)
+
+
+@case("gpt2_train_bf16", unit="tokens/s", count=BATCH * CONTEXT, limit="gemm_bf16")
+def gpt2_train_bf16():
+    """The same under bf16 autocast."""
+    return training(bf16=True, own=our_gpt2)
 
 
 @case("ar_compiled_bf16", unit="tokens/s", count=BATCH * CONTEXT, light=True)
