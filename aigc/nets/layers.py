@@ -34,6 +34,15 @@ class _Pointwise:
 POINTWISE = {rank: type(f"Pointwise{rank}d", (_Pointwise, kind), {}) for rank, kind in CONV.items()}
 
 
+def tokens(layer: nn.Module, x: Tensor) -> Tensor:
+    """A pointwise convolution of `x (B, inp, *S)` as tokens `(B, positions, out)`, laid out so."""
+    x = x.flatten(2)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.linear(x.transpose(1, 2), layer.weight.flatten(1), layer.bias)
+    weight = layer.weight.flatten(1).T.expand(len(x), -1, -1)
+    return torch.baddbmm(layer.bias, x.transpose(1, 2), weight)
+
+
 def norm(channels: int) -> nn.GroupNorm:
     """Group norm with groups of at least four channels, at most 32 groups."""
     groups = max(g for g in range(1, min(32, max(channels // 4, 1)) + 1) if channels % g == 0)
@@ -132,7 +141,7 @@ class ResBlock(nn.Module):
         if self.emb is not None:
             scale, shift = self.emb(emb).unflatten(1, (2, -1)).unbind(1)
             shape = (*scale.shape, *[1] * (x.ndim - 2))
-            h = h * (1 + scale.view(shape)) + shift.view(shape)
+            h = torch.addcmul(shift.view(shape), h, 1 + scale.view(shape))
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 
@@ -159,10 +168,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, states: Tensor | None = None) -> Tensor:
         """`x (B, C, *S)`, `states (B, L, context)` to the shape of `x`."""
-        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        qkv = tokens(self.qkv, self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.transpose(1, 3).unbind(2)
         if states is not None:
             both = self.context(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
             k, v = torch.cat([k, both[0]], dim=2), torch.cat([v, both[1]], dim=2)
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         return x + self.out(attention(q, k, v).transpose(-1, -2).reshape(x.shape))
