@@ -26,4 +26,5 @@ def by(weight: Tensor) -> Product:
     """The product with a float32 weight `(out, inp)` on a CPU, by oneDNN, which torch's compiler
     uses in the same way."""
     laid = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, laid, None, "none", [], "")
+    product = torch.ops.mkldnn._linear_pointwise.default
+    return lambda x: product(x, laid, None, "none", [], "")

@@ -162,17 +162,16 @@ class CausalTransformer(nn.Module):
 
     def forward(self, ids: Tensor, y: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """`ids (B, T)`, `y (B,)` to logits `(B, T + 1, V)`, or of the new ids alone."""
-        x = self.tokens(ids)
         opening = cache is None or cache.length == 0
+        if not opening and cache.step and ids.shape[1] == 1:
+            return cache.step(ids, cache)
+        x = self.tokens(ids)
         if opening:
             x = torch.cat([*self._opening(ids, y), x], dim=1)
         first = cache.length if cache else 0
         x = self.dropout(x + self.place[first : first + x.shape[1]])
-        if not opening and cache.step and x.shape[1] == 1:
-            x = cache.step(x, cache)
-        else:
-            for layer, block in enumerate(self.blocks):
-                x = block(x, cache=cache, layer=layer)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache=cache, layer=layer)
         if cache is not None:
             cache.length += x.shape[1]
         x = self.norm(x[:, self.before :] if opening else x)
@@ -192,7 +191,7 @@ class CausalTransformer(nn.Module):
         weight, length = self.tokens.weight, self.before + self.length
         shape = (self.depth, batch, self.heads, length, weight.shape[1] // self.heads)
         products = self._products()
-        step = Step(self.blocks, products) if products else None
+        step = Step(self, products) if products else None
         return Cache(weight.new_empty(shape), weight.new_empty(shape), 0, products, step)
 
     @property
