@@ -67,3 +67,17 @@ def test_who_writes_a_hook_is_called(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "make_trainer", with_listener)
     trained([*FAMILIES["diffusion"], "budget.examples=64", "budget.batch_size=32"], "told")
     assert told == ["zero", "backward", "after"] * 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to look for")
+def test_optimizers_do_not_open_a_library_at_every_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # as Lightning leaves it
+    looked, real = [], torch.cuda._device_count_nvml
+    monkeypatch.setattr(torch.cuda, "_device_count_nvml", lambda: looked.append(1) or real())
+    start = training.L.Trainer.fit
+    monkeypatch.setattr(
+        training.L.Trainer, "fit", lambda *a, **k: (looked.clear(), start(*a, **k))[1]
+    )
+    trained([*FAMILIES["diffusion"], "budget.examples=640", "budget.batch_size=32"], "looked")
+    assert len(looked) < 10
