@@ -16,7 +16,7 @@ from aigc.metrics.language import entropy
 from aigc.metrics.mauve import frontier_area, histograms
 from aigc.metrics.memorisation import rank_score
 from aigc.metrics.registry import METRICS, Evidence, Rows, chosen
-from aigc.metrics.structure import prdc, square_radii
+from aigc.metrics.structure import prdc
 from aigc.metrics.suite import judge
 
 
@@ -148,14 +148,6 @@ def test_features_of_any_spectrum_have_the_distance_of_their_singular_values(mon
         wanted = frechet(A, B)
         monkeypatch.setattr("aigc.metrics.distance.WIDE", 16)
         assert frechet(A, B) == pytest.approx(wanted, rel=1e-5)
-
-
-def test_radii_from_each_pair_once_are_those_of_all_pairs(monkeypatch):
-    wanted = torch.cdist(X[:90], X[:90]).sort().values[:, 5]
-    for chunk in (1, 4, 32, 512):
-        monkeypatch.setattr("aigc.metrics.structure.CHUNK", chunk)
-        assert torch.allclose(square_radii(X[:90]).sqrt(), wanted)
-    assert torch.allclose(square_radii(X[:3]).sqrt(), torch.cdist(X[:3], X[:3]).amax(1))
 
 
 def test_frechet_at_infinity_takes_the_bias_of_small_samples_away():
