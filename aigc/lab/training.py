@@ -136,8 +136,7 @@ def make_trainer(
     config: dict[str, Any], run: RunDir, model: GenerativeModule, store: Store
 ) -> L.Trainer:
     """Lightning's trainer: one long epoch, validation at even intervals, our own log."""
-    if not torch.cuda.is_available():
-        # Lightning's way to look for GPUs opens a library; optimizers look at every step.
+    if not torch.cuda.is_available():  # Lightning's way to look opens a library, at every step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     settings, budget = config["trainer"], config["budget"]
     batches = -(-budget["examples"] // budget["batch_size"])
