@@ -98,6 +98,7 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         if main_process():
             if pays:
                 run.mark("running", budget=pays)
+            tell_large(config["budget"])
             rehearse(run / "checkpoints", sum(p.numel() for p in model.parameters()))
             store.codec.save(run / "codec")
             tell_skipped(run, store)
@@ -130,6 +131,17 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
         for logger in trainer.loggers if trainer else []:
             logger.close()
     return run
+
+
+def tell_large(budget: dict[str, Any]) -> None:
+    """A batch of more than all examples that are asked for is trained on whole."""
+    size, asked = budget["batch_size"], budget["examples"]
+    if size > asked:
+        print(
+            f"budget.batch_size={size:,} is more than budget.examples={asked:,}: one batch of "
+            f"{size:,} examples",
+            file=sys.stderr,
+        )
 
 
 def make_trainer(

@@ -115,3 +115,12 @@ def test_rows_carry_what_was_matched(aigc):
     assert not real.cells[fd].foreign
     (table,) = tables(collect([str(one), str(two)]))
     assert any("matched 3e+07" in note and "not ranked" in note for note in table.notes)
+
+
+def test_a_batch_of_more_than_all_examples_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AIGC_RUNS", str(tmp_path))
+    words = ["model=vae", "modality=tabular", "budget=smoke", "trainer.validations=0"]
+    run = train(compose("train", [*words, "budget.examples=64", "budget.batch_size=100"]))
+    told = "budget.batch_size=100 is more than budget.examples=64: one batch of 100 examples"
+    assert told in capsys.readouterr().err
+    assert run.status["examples"] == 100
