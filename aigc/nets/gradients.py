@@ -3,17 +3,24 @@ as much on a CPU. Each is what its pieces give, and so are gradients of gradient
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 aten = torch.ops.aten
 
 
-def by_hand(x: Tensor) -> bool:
-    """Whether gradients by hand serve `x`: on a CPU, in float32 or bf16, and one is wanted."""
+def by_hand(x: Tensor, *layers: nn.Module) -> bool:
+    """Whether gradients by hand serve `x` and what `layers` do: products in float32 or bf16 on a
+    CPU, and one is wanted."""
     plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel()
-    return bool(plain and torch.is_grad_enabled() and not torch.compiler.is_compiling())
+    own = all(type(layer) is nn.Linear and layer.bias is None for layer in layers)
+    return bool(plain and own and torch.is_grad_enabled() and not torch.compiler.is_compiling())
+
+
+def as_products(x: Tensor) -> Tensor:
+    """In the precision that products of `x` are taken in on a CPU."""
+    return x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x
 
 
 class RMS(torch.autograd.Function):
@@ -36,34 +43,23 @@ class RMS(torch.autograd.Function):
             return *normed(g, x, scale, weight), None
 
 
-def turns(q_weight: Tensor, k_weight: Tensor, turn: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines `(T, 2, heads, d)` with the weights of the norms in them: as long as what
-    they multiply, since a CPU is slow to go through short rows. `turn (2, T, d)` has cosines, and
-    sines that are negative in their first half."""
-    weight = torch.stack([q_weight, k_weight]).float().unsqueeze(1)
-    cos, sin = turn[:, :, None, None]
-    both = cos * weight, sin * flip(weight)
-    return tuple(t.expand(-1, -1, heads, -1).contiguous() for t in both)
+def rotated(x: Tensor, turn: Tensor) -> Tensor:
+    """`x (B, T, heads, d)` by `turn (2, T, d)`: cosines, and sines that are negative in their first
+    half. They are repeated for all heads, since a CPU is slow to go through short rows."""
+    cos, sin = (t[:, None].expand(-1, x.shape[2], -1).contiguous() for t in turn)
+    return (x * cos).addcmul_(flip(x), sin)
 
 
-def ready(qkv: Tensor, cos: Tensor, sin: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries and keys rotated and scaled by `scale (B, T, 2, heads, 1)`, and values, each `(B,
-    heads, T, d)`, from `qkv (B, T, 3, heads, d)`; in float32 on a CPU."""
-    if qkv.device.type == "cpu":
-        qkv = qkv.float()
-    x = qkv[:, :, :2]
-    y = (x * cos).addcmul_(flip(x), sin).mul_(scale)
-    q, k = y.to(qkv.dtype).transpose(1, 3).unbind(2)
-    return q, k, qkv[:, :, 2].transpose(1, 2)
+def turned(x: Tensor, weight: Tensor, turn: Tensor, scale: Tensor) -> Tensor:
+    """Queries or keys times `weight (d,)` and `scale (B, T, heads, 1)`, rotated. The weight goes
+    into the rotation, and the scale comes last, in place."""
+    weight = weight.float()
+    return rotated(x, torch.stack([turn[0] * weight, turn[1] * flip(weight)])).mul_(scale)
 
 
-def heads(
-    qkv: Tensor, q_weight: Tensor, k_weight: Tensor, turn: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries and keys normed and rotated, and values, each `(B, heads, T, d)`, of `qkv (B, T, 3,
-    heads, d)`. The norm comes last, since a scale a row is little work."""
-    factors = turns(q_weight, k_weight, turn, qkv.shape[3])
-    return ready(qkv, *factors, rms(qkv[:, :, :2], eps))
+def flip(x: Tensor) -> Tensor:
+    """Both halves of the last axis in the other's place."""
+    return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
 
 
 def rms(x: Tensor, eps: float) -> Tensor:
@@ -72,82 +68,115 @@ def rms(x: Tensor, eps: float) -> Tensor:
     return (length.square() / x.shape[-1] + eps).rsqrt()
 
 
-def flip(x: Tensor) -> Tensor:
-    """Both halves of the last axis in the other's place."""
-    return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+def heads(
+    qkv: Tensor, q_weight: Tensor, k_weight: Tensor, turn: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys normed and rotated, and values, each `(B, heads, T, d)`, of `qkv (B, T, 3,
+    heads, d)`; in float32 on a CPU."""
+    if qkv.device.type == "cpu":
+        qkv = qkv.float()
+    q, k, v = qkv.unbind(2)
+    q, k = (turned(x, w, turn, rms(x, eps)) for x, w in ((q, q_weight), (k, k_weight)))
+    return tuple(x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
 
 
 class Attended(torch.autograd.Function):
-    """`ready` and attention on a CPU, `(B, T, heads, d)` in the precision of `qkv`. It keeps its
-    input and result alone; queries and keys are made again for the gradient."""
+    """Queries, keys and values of `x (B, T, width)` by `weight (3 width, width)`, and attention of
+    all heads on a CPU, `(B, T, width)`. Products are in the precision of `x`.
+
+    Queries, keys and values are products of their own, since what goes through rows of one tensor
+    in parts takes twice as long. Rotated queries and keys are made again for the gradient.
+    """
 
     @staticmethod
-    def forward(ctx, qkv, q_weight, k_weight, turn, eps, causal):
+    def forward(ctx, x, weight, q_weight, k_weight, turn, eps, causal):
+        ctx.causal, ctx.eps = causal, eps
         with torch.autocast("cpu", enabled=False):
-            scale = rms(qkv[:, :, :2], eps)
-            q, k, v = ready(qkv, *turns(q_weight, k_weight, turn, qkv.shape[3]), scale)
+            shape = *x.shape[:2], -1, len(q_weight)
+            made = [F.linear(x, w).view(shape) for w in weight.to(x.dtype).chunk(3)]
+            scales = [rms(t, eps) for t in made[:2]]
+            q, k, v = ready(made, q_weight, k_weight, turn, scales)
             out, total = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal)
-        out = out.transpose(1, 2).to(qkv.dtype)
-        ctx.save_for_backward(qkv, q_weight, k_weight, turn, out, total, scale)
-        ctx.eps, ctx.causal = eps, causal
-        return out
+        out = out.transpose(1, 2).to(x.dtype)
+        ctx.save_for_backward(x, weight, q_weight, k_weight, turn, *made, *scales, out, total)
+        return out.flatten(2)
 
     @staticmethod
     def backward(ctx, g):
-        """Of `qkv` and of the weights of both norms."""
-        qkv, q_weight, k_weight, turn, out, total, scale = ctx.saved_tensors
-        n = qkv.shape[3]
-        with torch.autocast("cpu", enabled=False):
-            if torch.is_grad_enabled():
-                given = qkv, q_weight, k_weight
-                with sdpa_kernel(SDPBackend.MATH):
-                    q, k, v = heads(*given, turn, ctx.eps)
-                    y = F.scaled_dot_product_attention(q, k, v, is_causal=ctx.causal)
-                y = y.transpose(1, 2).to(g.dtype)
-                return *again(y, g, *given), None, None, None
-            q, k, v = ready(qkv, *turns(q_weight, k_weight, turn, n), scale)
-            g, out = (t.float().transpose(1, 2) for t in (g, out))
-            kernel = aten._scaled_dot_product_flash_attention_for_cpu_backward
-            *turned, gv = kernel(g, q, k, v, out, total, 0.0, ctx.causal)
-            result, found = torch.empty_like(qkv), []
-            result[:, :, 2] = gv.transpose(1, 2)
-            cos, sin = (t[:, None].expand(-1, n, -1).contiguous() for t in turn)
-            for i, (gy, weight) in enumerate(zip(turned, (q_weight, k_weight))):
-                gy, x = gy.transpose(1, 2), qkv[:, :, i].float().contiguous()
-                gy = (gy * cos).addcmul_(flip(gy), sin, value=-1)  # turned back
-                gx, gw = normed(gy, x, scale[:, :, i].contiguous(), weight.float())
-                result[:, :, i] = gx
-                found.append(gw.to(weight.dtype))
-        return result, *found, None, None, None
-
-
-class Down(torch.autograd.Function):
-    """The product of `silu(gate) * value` with `weight (out, inp)`. It keeps its input `(..., 2
-    inp)`, gate and value, alone."""
-
-    @staticmethod
-    def forward(ctx, x, weight):
-        ctx.save_for_backward(x, weight)
-        gate, value = x.chunk(2, dim=-1)
-        with torch.autocast("cpu", enabled=False):
-            return F.linear(F.silu(gate).mul_(value), weight.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx, g):
-        """Of `x` and `weight`."""
-        x, weight = ctx.saved_tensors
-        gate, value = x.chunk(2, dim=-1)
+        """Of `x` and of the three weights."""
+        x, weight, q_weight, k_weight, turn, *made, out, total = ctx.saved_tensors
+        made, scales = made[:3], made[3:]
         with torch.autocast("cpu", enabled=False):
             if torch.is_grad_enabled():  # gradients of gradients
-                return again(F.linear(F.silu(gate) * value, weight.to(x.dtype)), g, x, weight)
+                given = x, weight, q_weight, k_weight
+                with sdpa_kernel(SDPBackend.MATH):
+                    qkv = F.linear(x, weight.to(x.dtype)).unflatten(2, (3, *out.shape[2:]))
+                    q, k, v = heads(qkv, q_weight, k_weight, turn, ctx.eps)
+                    y = F.scaled_dot_product_attention(q, k, v, is_causal=ctx.causal)
+                y = y.transpose(1, 2).flatten(2).to(g.dtype)
+                return *again(y, g, *given), None, None, None
+            q, k, v = ready(made, q_weight, k_weight, turn, scales)
+            g, out = (t.float().transpose(1, 2) for t in (g.reshape(out.shape), out))
+            kernel = aten._scaled_dot_product_flash_attention_for_cpu_backward
+            found = kernel(g, q, k, v, out, total, 0.0, ctx.causal)
+            found, weights = [t.transpose(1, 2) for t in found], []
+            back = torch.stack([turn[0], -turn[1]])
+            for i, w in enumerate((q_weight, k_weight)):
+                gy = rotated(found[i], back)
+                found[i], gw = normed(gy, made[i].float(), scales[i], w.float())
+                weights.append(gw.to(w.dtype))
+            gx, gw = products(found, x, weight)
+        return gx, gw, *weights, None, None, None
+
+
+def ready(
+    made: list[Tensor], q_weight: Tensor, k_weight: Tensor, turn: Tensor, scales: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What attention takes, `(B, heads, T, d)` in float32, of queries, keys and values `(B, T,
+    heads, d)`."""
+    q, k, v = (t.float() for t in made)
+    q, k = turned(q, q_weight, turn, scales[0]), turned(k, k_weight, turn, scales[1])
+    return tuple(t.transpose(1, 2) for t in (q, k, v))
+
+
+def products(found: list[Tensor], x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of `x (..., inp)` and `weight (out, inp)`, from those of the parts of their
+    product."""
+    rows, gw, gx = x.flatten(0, -2), torch.empty_like(weight, dtype=x.dtype), None
+    for g, w, part in zip(found, weight.to(x.dtype).chunk(len(found)), gw.chunk(len(found))):
+        g = g.to(x.dtype).reshape(len(rows), -1)
+        torch.mm(g.T, rows, out=part)
+        gx = g @ w if gx is None else gx.addmm_(g, w)
+    return gx.view(x.shape), gw.to(weight.dtype)
+
+
+class SwiGLU(torch.autograd.Function):
+    """`(silu(x @ gate) * (x @ value)) @ down` on a CPU, for `up (2 hidden, width)`, gate and value,
+    and `down (width, hidden)`; products in the precision of `x`. What the gate lets through is made
+    again for the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, up, down):
+        with torch.autocast("cpu", enabled=False):
+            gate, value = (F.linear(x, w) for w in up.to(x.dtype).chunk(2))
+            ctx.save_for_backward(x, up, down, gate, value)
+            return F.linear(F.silu(gate).mul_(value), down.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx, g):
+        """Of `x` and of both weights."""
+        x, up, down, gate, value = ctx.saved_tensors
+        with torch.autocast("cpu", enabled=False):
+            if torch.is_grad_enabled():  # gradients of gradients
+                gate, value = F.linear(x, up.to(x.dtype)).chunk(2, dim=-1)
+                y = F.linear(F.silu(gate) * value, down.to(x.dtype))
+                return again(y, g, x, up, down)
             opened = F.silu(gate)
             gw = g.flatten(0, -2).T @ (opened * value).flatten(0, -2)
-            g = g @ weight.to(g.dtype)
-            out = torch.empty_like(x)
-            for_gate, for_value = out.chunk(2, dim=-1)
-            torch.mul(g, opened, out=for_value)
-            aten.silu_backward.grad_input(g.mul_(value), gate, grad_input=for_gate)
-        return out, gw.to(weight.dtype)
+            g = g @ down.to(g.dtype)
+            found = [aten.silu_backward(g * value, gate), opened.mul_(g)]
+            gx, gup = products(found, x, up)
+        return gx, gup, gw.to(down.dtype)
 
 
 def again(y: Tensor, g: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:

@@ -17,7 +17,7 @@ from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
 from aigc.nets.cached import Cache, Step, attend
 from aigc.nets.condition import CaptionEmbedding, condition
-from aigc.nets.gradients import Attended, Down, by_hand, heads
+from aigc.nets.gradients import Attended, SwiGLU, as_products, by_hand, heads
 from aigc.nets.layers import RMSNorm, TimeEmbedding, attention, zero
 from aigc.nets.packed import Product, by, packable
 
@@ -56,9 +56,10 @@ class Attention(nn.Module):
         start, read, write = 0, self.qkv, self.out
         if cache is not None:
             start, (read, write, *_) = cache.length, cache.ready(layer, read, write)
+        if cache is None and by_hand(x, read):
+            how = *self._norms(start, x), self.causal
+            return write(Attended.apply(as_products(x), read.weight, *how))
         qkv = read(x).unflatten(-1, (3, self.heads, -1))
-        if cache is None and by_hand(qkv):
-            return write(Attended.apply(qkv, *self._norms(start, x), self.causal).flatten(2))
         q, k, v = heads(qkv, *self._norms(start, x))
         if cache is not None:
             stop = start + k.shape[2]
@@ -117,10 +118,9 @@ class Block(nn.Module):
         up, down = self.up, self.down
         if cache is not None:
             *_, up, down = cache.ready(layer, up, down)
-        x = up(x)
-        if type(down) is nn.Linear and by_hand(x):
-            return Down.apply(x, down.weight)
-        gate, value = x.chunk(2, dim=-1)
+        if by_hand(x, up, down):
+            return SwiGLU.apply(as_products(x), up.weight, down.weight)
+        gate, value = up(x).chunk(2, dim=-1)
         return down(F.silu(gate) * value)
 
 
