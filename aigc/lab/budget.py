@@ -5,6 +5,7 @@ Comparisons are fair in one respect at a time. `budget.by=seconds`, `flops` or `
 of results carry it in their protocol.
 """
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -165,3 +166,14 @@ class Clock(L.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
         if self.share >= 1:
             trainer.should_stop = True
+
+
+def tell_large(budget: dict[str, Any]) -> None:
+    """A batch of more than all examples that are asked for is trained on whole."""
+    size, asked = budget["batch_size"], budget["examples"]
+    if size > asked:
+        print(
+            f"budget.batch_size={size:,} is more than budget.examples={asked:,}: one batch of "
+            f"{size:,} examples",
+            file=sys.stderr,
+        )

@@ -5,10 +5,12 @@ the hooks that somebody has written, in Lightning's order, and keeps Lightning's
 callbacks and states to go on from are the same. Every other run takes Lightning's own way.
 """
 
+import os
 from collections import OrderedDict
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -149,6 +151,9 @@ def _written(one: Any, base: type, name: str) -> bool:
 
 def shorten(trainer: L.Trainer) -> L.Trainer:
     """Give a trainer this loop."""
+    if not torch.cuda.is_available():
+        # Lightning's way to look for GPUs opens a library; optimizers look at every step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     old = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = Loop(trainer, old.min_steps, old.max_steps)
     return trainer

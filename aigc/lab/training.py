@@ -21,7 +21,7 @@ from aigc.data.datasets import all_datasets
 from aigc.data.store import Store
 from aigc.families.base import GenerativeModule
 from aigc.lab import build
-from aigc.lab.budget import Clock, data_of, spent
+from aigc.lab.budget import Clock, data_of, spent, tell_large
 from aigc.lab.callbacks import EMA, Log, Progress, Seeds
 from aigc.lab.check import trust
 from aigc.lab.checkpoint import AtomicIO, rehearse
@@ -133,23 +133,10 @@ def fit(config: dict[str, Any], run: RunDir) -> RunDir:
     return run
 
 
-def tell_large(budget: dict[str, Any]) -> None:
-    """A batch of more than all examples that are asked for is trained on whole."""
-    size, asked = budget["batch_size"], budget["examples"]
-    if size > asked:
-        print(
-            f"budget.batch_size={size:,} is more than budget.examples={asked:,}: one batch of "
-            f"{size:,} examples",
-            file=sys.stderr,
-        )
-
-
 def make_trainer(
     config: dict[str, Any], run: RunDir, model: GenerativeModule, store: Store
 ) -> L.Trainer:
     """Lightning's trainer: one long epoch, validation at even intervals, our own log."""
-    if not torch.cuda.is_available():  # Lightning's way to look opens a library, at every step
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     settings, budget = config["trainer"], config["budget"]
     batches = -(-budget["examples"] // budget["batch_size"])
     log = Log(run / "log.csv", budget["batch_size"], batches, settings["log_points"])
