@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from aigc.core.spec import Spec
 from aigc.nets.condition import condition
-from aigc.nets.layers import ResBlock, conv, norm, pyramid, strides
+from aigc.nets.layers import ResBlock, conv, growing, norm, pyramid, strides
 
 
 class ConvEncoder(nn.Module):
@@ -85,7 +85,7 @@ class ConvDecoder(nn.Module):
             blocks = [ResBlock(spec.rank, c, c, emb, kernel, dropout) for _ in range(depth)]
             self.levels.append(nn.ModuleList(blocks))
             if i + 1 < len(channels):
-                self.up.append(conv(spec.rank, c, channels[i + 1], kernel))
+                self.up.append(growing(spec.rank, c, channels[i + 1], kernel))
         self.norm = norm(channels[-1])
         self.out = conv(spec.rank, channels[-1], spec.shape[0], kernel)
 
@@ -97,5 +97,5 @@ class ConvDecoder(nn.Module):
             for block in blocks:
                 h = block(h, emb)
             if i < len(self.up):
-                h = self.up[i](F.interpolate(h, self.sizes[i + 1], mode="nearest"))
+                h = self.up[i](h, self.sizes[i + 1])
         return self.out(F.silu(self.norm(h)))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
-from aigc.nets.layers import CONV, ResBlock, SelfAttention, conv, norm, strides
+from aigc.nets.layers import CONV, ResBlock, SelfAttention, conv, growing, norm, strides
 
 PATCHED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -105,7 +105,7 @@ class MapDecoder(nn.Module):
             attend = attention and i == 0
             self.levels.append(_Level(rank, c, kernel, depth, dropout, attend))
             if i < down:
-                self.up.append(conv(rank, c, channels[i + 1], kernel))
+                self.up.append(growing(rank, c, channels[i + 1], kernel))
         self.norm = norm(channels[-1])
         if patch == 1:
             self.out = conv(rank, channels[-1], spec.shape[0], kernel)
@@ -116,5 +116,5 @@ class MapDecoder(nn.Module):
         """`z (B, latent, *s)`."""
         h = self.levels[0](self.inp(z))
         for grow, level, size in zip(self.up, self.levels[1:], self.sizes[1:]):
-            h = level(grow(F.interpolate(h, size, mode="nearest")))
+            h = level(grow(h, size))
         return self.out(F.silu(self.norm(h)))

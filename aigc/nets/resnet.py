@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from aigc.core.spec import Spec
 from aigc.nets.adversarial import Entry, Head, MinibatchStd, levels
 from aigc.nets.condition import condition
-from aigc.nets.layers import conv
+from aigc.nets.layers import conv, growing
 from aigc.nets.strided import BATCH_NORM, channels_of
 
 POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -41,14 +41,14 @@ class UpBlock(nn.Module):
         super().__init__()
         self.size = size
         self.norm1, self.norm2 = ConditionalNorm(spec, inp), ConditionalNorm(spec, out)
-        self.conv1, self.conv2 = conv(spec.rank, inp, out), conv(spec.rank, out, out)
+        self.conv1, self.conv2 = growing(spec.rank, inp, out), conv(spec.rank, out, out)
         self.skip = conv(spec.rank, inp, out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """`x (B, inp, *S)` to `(B, out, *size)`."""
-        h = self.conv1(F.interpolate(F.relu(self.norm1(x, emb)), self.size))
+        h = self.conv1(F.relu(self.norm1(x, emb)), self.size)
         h = self.conv2(F.relu(self.norm2(h, emb)))
-        return h + self.skip(F.interpolate(x, self.size))
+        return h + F.interpolate(self.skip(x), self.size)
 
 
 class DownBlock(nn.Module):

@@ -13,6 +13,7 @@ from aigc.nets.layers import (
     SelfAttention,
     TimeEmbedding,
     conv,
+    growing,
     norm,
     pyramid,
     strides,
@@ -73,7 +74,7 @@ class UNet(nn.Module):
                 c = out
             self.up.append(level)
             if i:
-                self.grow.append(conv(rank, c, c, kernel))
+                self.grow.append(growing(rank, c, c, kernel))
         self.norm = norm(c)
         self.out = zero(conv(rank, c, outputs * spec.shape[0], kernel))
 
@@ -97,7 +98,7 @@ class UNet(nn.Module):
                 h = _run(block, torch.cat([h, skips.pop()], dim=1), emb, states)
             if i < len(self.grow):
                 size = self.sizes[len(self.sizes) - 2 - i]
-                h = self.grow[i](F.interpolate(h, size, mode="nearest"))
+                h = self.grow[i](h, size)
         return self.out(F.silu(self.norm(h)))
 
 

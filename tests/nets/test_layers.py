@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aigc.core.spec import Spec
 from aigc.nets.gradients import Attended, SwiGLU, heads
-from aigc.nets.layers import RMSNorm
+from aigc.nets.layers import RMSNorm, conv, growing
 from aigc.nets.transformer import EPS, CausalTransformer, Rotary
 
 
@@ -175,3 +175,37 @@ def test_bf16_attends_in_float32_on_a_cpu():
         with torch.autocast("cpu", torch.bfloat16):
             rough = net(ids)
     assert F.mse_loss(rough.float(), exact) < 1e-3 * exact.var()
+
+
+@pytest.mark.parametrize(
+    ("small", "big", "kernel"),
+    [((5,), (20,), 9), ((4, 3), (8, 6), 3), ((4, 3), (8, 3), 3), ((2, 2, 3), (4, 4, 6), 3),
+     ((3, 3), (5, 6), 3)],
+)  # fmt: skip
+def test_a_growing_convolution_is_that_of_the_enlarged_map(
+    small: tuple[int, ...], big: tuple[int, ...], kernel: int
+):
+    torch.manual_seed(0)
+    layer = growing(len(small), 3, 4, kernel).double()
+    plain = conv(len(small), 3, 4, kernel).double()
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 3, *small, dtype=torch.float64, requires_grad=True)
+    found = []
+    for net, y in (
+        (layer, layer(x, big)),
+        (plain, plain(F.interpolate(x, big, mode="nearest"))),
+    ):
+        inputs = (x, net.weight, net.bias)
+        once = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        found.append((y, *once, *torch.autograd.grad(once[0].square().sum(), inputs[:2])))
+    for mine, other in zip(*found):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_growing_convolution_gives_a_row_the_same_bits_in_every_batch():
+    torch.manual_seed(0)
+    layer, x = growing(2, 32, 16), torch.randn(33, 32, 8, 8)
+    with torch.no_grad():
+        whole = layer(x, (16, 16))
+        for rows in (1, 2, 4, 16):
+            assert torch.equal(layer(x[:rows], (16, 16)), whole[:rows])
