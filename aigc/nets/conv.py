@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from aigc.core.spec import Spec
 from aigc.nets.condition import condition
-from aigc.nets.layers import ResBlock, conv, growing, norm, pyramid, strides
+from aigc.nets.growing import growing
+from aigc.nets.layers import ResBlock, conv, norm, pyramid, strides
 
 
 class ConvEncoder(nn.Module):

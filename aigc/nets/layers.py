@@ -10,7 +10,6 @@ from aigc.core.errors import BadInput
 from aigc.nets.gradients import RMS, by_hand
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def conv(rank: int, inp: int, out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
@@ -33,36 +32,6 @@ class _Pointwise:
 
 
 POINTWISE = {rank: type(f"Pointwise{rank}d", (_Pointwise, kind), {}) for rank, kind in CONV.items()}
-
-
-class _Growing:
-    """A convolution of a map that is first repeated to a size by nearest neighbours.
-
-    Where repeats are whole it is, on a CPU, one transposed convolution, whose kernel sums the
-    weights that meet the same position: of doubled pictures 4 products a weight instead of 9, and
-    no copies (Karras et al. 2018, "Progressive growing of GANs", whose code has a fused scale).
-    """
-
-    def forward(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
-        """`x (B, inp, *S)` to `(B, out, *size)`."""
-        if x.device.type != "cpu" or any(big % small for big, small in zip(size, x.shape[2:])):
-            return super().forward(F.interpolate(x, size, mode="nearest"))
-        repeats = [big // small for big, small in zip(size, x.shape[2:])]
-        weight = self.weight
-        with torch.autocast("cpu", enabled=False):
-            for k, n in zip(self.kernel_size, repeats):
-                band = weight.new_ones(k, k + n - 1).tril(n - 1).triu().flip(0)
-                weight = torch.tensordot(weight, band, dims=([2], [0]))
-        transposed, weight = TRANSPOSED[len(size)], weight.transpose(0, 1)
-        return transposed(x, weight, self.bias, repeats, self.padding)
-
-
-GROWING = {rank: type(f"Growing{rank}d", (_Growing, kind), {}) for rank, kind in CONV.items()}
-
-
-def growing(rank: int, inp: int, out: int, kernel: int = 3) -> nn.Module:
-    """A convolution over `rank` axes whose call `(x, size)` enlarges `x` first."""
-    return GROWING[rank](inp, out, kernel, padding=kernel // 2)
 
 
 def tokens(layer: nn.Module, x: Tensor) -> Tensor:
@@ -117,6 +86,18 @@ class RMSNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
+def silu(x: Tensor) -> Tensor:
+    """SiLU of what nobody else reads: without gradients in place, which spares new memory."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def plus(x: Tensor, branch: Tensor) -> Tensor:
+    """`x + branch`, without gradients in the memory of the branch, which nobody else reads."""
+    if torch.is_grad_enabled() or x.dtype != branch.dtype:
+        return x + branch
+    return branch.add_(x)
+
+
 class TimeEmbedding(nn.Module):
     """Time in [0, 1] to `(B, width)`: sinusoids of 1000 t, then two layers (Ho et al. 2020)."""
 
@@ -168,12 +149,12 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         """`x (B, inp, *S)`, `emb (B, emb)` to `(B, out, *S)`."""
-        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        h = self.norm2(self.conv1(silu(self.norm1(x))))
         if self.emb is not None:
             scale, shift = self.emb(emb).unflatten(1, (2, -1)).unbind(1)
             shape = (*scale.shape, *[1] * (x.ndim - 2))
             h = torch.addcmul(shift.view(shape), h, 1 + scale.view(shape))
-        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+        return plus(self.skip(x), self.conv2(self.dropout(silu(h))))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
@@ -204,4 +185,4 @@ class SelfAttention(nn.Module):
         if states is not None:
             both = self.context(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
             k, v = torch.cat([k, both[0]], dim=2), torch.cat([v, both[1]], dim=2)
-        return x + self.out(attention(q, k, v).transpose(-1, -2).reshape(x.shape))
+        return plus(x, self.out(attention(q, k, v).transpose(-1, -2).reshape(x.shape)))

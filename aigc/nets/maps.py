@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from aigc.core.errors import BadInput
 from aigc.core.spec import Spec
-from aigc.nets.layers import CONV, ResBlock, SelfAttention, conv, growing, norm, strides
+from aigc.nets.growing import growing
+from aigc.nets.layers import CONV, ResBlock, SelfAttention, conv, norm, strides
 
 PATCHED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 

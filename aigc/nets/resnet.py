@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from aigc.core.spec import Spec
 from aigc.nets.adversarial import Entry, Head, MinibatchStd, levels
 from aigc.nets.condition import condition
-from aigc.nets.layers import conv, growing
+from aigc.nets.growing import growing
+from aigc.nets.layers import conv
 from aigc.nets.strided import BATCH_NORM, channels_of
 
 POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}

@@ -8,14 +8,15 @@ from torch.nn import functional as F
 
 from aigc.core.spec import Spec
 from aigc.nets.condition import condition
+from aigc.nets.growing import growing
 from aigc.nets.layers import (
     ResBlock,
     SelfAttention,
     TimeEmbedding,
     conv,
-    growing,
     norm,
     pyramid,
+    silu,
     strides,
     zero,
 )
@@ -99,7 +100,7 @@ class UNet(nn.Module):
             if i < len(self.grow):
                 size = self.sizes[len(self.sizes) - 2 - i]
                 h = self.grow[i](h, size)
-        return self.out(F.silu(self.norm(h)))
+        return self.out(silu(self.norm(h)))
 
 
 def _run(block: nn.ModuleList, h: Tensor, emb: Tensor, states: Tensor | None) -> Tensor:

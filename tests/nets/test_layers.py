@@ -7,7 +7,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aigc.core.spec import Spec
 from aigc.nets.gradients import Attended, SwiGLU, heads
-from aigc.nets.layers import RMSNorm, conv, growing
+from aigc.nets.growing import growing
+from aigc.nets.layers import RMSNorm, conv
 from aigc.nets.transformer import EPS, CausalTransformer, Rotary
 
 
