@@ -98,7 +98,7 @@ def unet_train_bf16():
     return training(bf16=True)
 
 
-@case("ddim_50", unit="images/s", count=BATCH, light=True, turns=2)
+@case("ddim_50", unit="images/s", count=BATCH, light=True, turns=3)
 def ddim_50():
     """16 samples of 50 steps of DDIM, and the bare passes of the networks."""
 
