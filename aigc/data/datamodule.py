@@ -236,6 +236,8 @@ class DataModule(L.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
         """Resident batches are there already."""
+        if batch.ids.device == device:
+            return batch
         return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in batch))
 
     def _loader(self, split: str, batch: int, total: int, seed: int | None, done: int = 0):

@@ -1,7 +1,7 @@
 """What keeps a run from going on in a state that is worth nothing, and says so."""
 
 import math
-import statistics
+from statistics import fmean
 from typing import Any
 
 import lightning as L
@@ -36,6 +36,7 @@ class Guard(L.Callback):
 
     A fused optimizer skips on the device by itself, and the count is read only every `every`
     steps (by default 50); others wait for the norm, and so do all on a CPU, where it is at hand.
+    A module finds the norm before clipping as `optimizer.grad_norm`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Guard(L.Callback):
         gradients = [g for p in parameters if (g := p.grad) is not None]
         if not gradients:
             return
-        norm = total = total_norm(gradients)
+        norm = total = optimizer.grad_norm = total_norm(gradients)
         if sharded := hasattr(norm, "full_tensor"):  # each rank has the norm of its part
             total = norm.full_tensor()
         if at_hand := type(norm) is Tensor and norm.device.type == "cpu":
@@ -76,6 +77,7 @@ class Guard(L.Callback):
         elif not math.isfinite(total):
             for p in parameters:
                 p.grad = None
+            del optimizer.grad_norm
             self._count(trainer, which, True)
         else:
             self._count(trainer, which, False)
@@ -138,7 +140,8 @@ class Spikes(L.Callback):
     def _judge(self, trainer: L.Trainer, name: str, value: float) -> None:
         before = self._seen.setdefault(name, [])
         if len(before) == self.window:
-            mean, spread = statistics.fmean(before), statistics.pstdev(before)
+            mean = fmean(before)
+            spread = math.sqrt(fmean((x - mean) ** 2 for x in before))
             z = (value - mean) / spread if spread else 0.0
             if not z <= self.limit and trainer.is_global_zero:
                 self.run.event("spike", examples=self._at, name=name, value=value, z=round(z, 1))

@@ -53,7 +53,8 @@ class Loop(_TrainingEpochLoop):
         """Train on one batch."""
         if self.restarting or not self._short:
             return super().advance(data_fetcher)
-        self.val_loop.restarting = False
+        if self.val_loop.restarting:
+            self.val_loop.restarting = False
         trainer, module = self.trainer, self.trainer.lightning_module
         batch, _, _ = next(data_fetcher)
         index, progress, logs = self.batch_idx + 1, self.batch_progress, trainer._logger_connector
@@ -98,11 +99,12 @@ class Loop(_TrainingEpochLoop):
         trainer, module = self.trainer, self.trainer.lightning_module
         optimizer, progress = trainer.optimizers[0], self.automatic_optimization.optim_progress
         progress.optimizer.step.increment_ready()
-        module._current_fx_name = "training_step"  # where `self.log` is called
+        facts = vars(module)  # a module is slow to set what may be a parameter
+        facts["_current_fx_name"] = "training_step"  # where `self.log` is called
         with trainer.precision_plugin.train_step_context():
             loss = module.training_step(batch, index)
         loss = loss["loss"] if isinstance(loss, dict) else loss
-        module._current_fx_name = None
+        facts["_current_fx_name"] = None
         progress.optimizer.zero_grad.increment_ready()
         self._call("on_before_zero_grad", optimizer)
         progress.optimizer.zero_grad.increment_started()

@@ -45,10 +45,12 @@ def test_a_bad_step_changes_nothing_and_a_good_one_is_clipped(tmp_path, fused: b
             opt.zero_grad()
             (n(x) * (float("nan") if bad and n is net else 1.0)).square().sum().backward()
         guard.on_before_optimizer_step(trainer(optimizer), None, optimizer)
+        told = vars(optimizer).pop("grad_norm", torch.tensor(torch.nan))
         optimizer.step()
+        assert bool(told.isnan()) == bad
         if not bad:
-            if clip:
-                torch.nn.utils.clip_grad_norm_(other.parameters(), clip)
+            norm = torch.nn.utils.clip_grad_norm_(other.parameters(), clip or torch.inf)
+            assert torch.equal(told, norm)
             reference.step()
     guard.on_train_end(trainer(optimizer), None)
     assert guard.skipped == 3

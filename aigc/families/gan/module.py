@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
-from math import inf
 from typing import Any
 
 import torch
@@ -174,7 +173,11 @@ class GAN(GenerativeModule):
         """Here mixed precision has unscaled the gradients: log their norm, and bound it."""
         first = self.optimizers(use_pl_optimizer=False)[0]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.clip or inf)
+        norm = vars(optimizer).pop("grad_norm", None)  # where a guard has found it
+        if norm is None:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
         self.logs[f"grad_{'generator' if optimizer is first else 'critic'}"] = norm
 
     def validation_step(self, batch: Batch, index: int) -> None:
