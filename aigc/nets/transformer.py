@@ -162,6 +162,13 @@ class CausalTransformer(nn.Module):
 
     def forward(self, ids: Tensor, y: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """`ids (B, T)`, `y (B,)` to logits `(B, T + 1, V)`, or of the new ids alone."""
+        return self._logits(ids, y) if cache is None else self._go_on(ids, y, cache)
+
+    @torch.compiler.disable  # which can do nothing with lengths that grow and packed weights
+    def _go_on(self, ids: Tensor, y: Tensor | None, cache: Cache) -> Tensor:
+        return self._logits(ids, y, cache)
+
+    def _logits(self, ids: Tensor, y: Tensor | None, cache: Cache | None = None) -> Tensor:
         opening = cache is None or cache.length == 0
         if not opening and cache.step and ids.shape[1] == 1:
             return cache.step(ids, cache)

@@ -167,6 +167,21 @@ def test_a_row_has_the_same_bits_in_every_batch(width: int, heads: int):
             assert torch.equal(read(ids[:rows]), whole[:rows])
 
 
+def test_a_compiled_network_decodes_as_it_is():
+    torch.manual_seed(0)
+    net = CausalTransformer(Spec((12,), vocab=7), width=32, depth=1).eval()
+    ids = torch.randint(7, (4, 11))
+
+    def read() -> torch.Tensor:
+        cache = net.cache(4)
+        return torch.cat([net(ids[:, at : at + 1], cache=cache) for at in range(11)], 1)
+
+    with torch.no_grad():
+        plain = read()
+        net.compile()
+        assert torch.equal(read(), plain)
+
+
 def test_bf16_attends_in_float32_on_a_cpu():
     torch.manual_seed(0)
     net = CausalTransformer(Spec((16,), vocab=7), width=32, depth=1).eval()
