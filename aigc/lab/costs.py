@@ -156,7 +156,7 @@ def _flops(loss: Callable, model: nn.Module, x: Tensor, y: Tensor | None) -> int
 
 def kernels() -> dict[Any, Callable]:
     """Operations that `FlopCounterMode` does not know, and what they do: attention (over all pairs,
-    masked or not) and products with weights that are laid out."""
+    masked or not), products that are added to a tensor or by weights that are laid out."""
     from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
     def forward(q, k, v, *args, **more):
@@ -168,8 +168,12 @@ def kernels() -> dict[Any, Callable]:
     def product(x, *args, out_shape, **more):
         return 2 * prod(x) * out_shape[-1]
 
+    def added(y, a, b, *args, **more):
+        return 2 * prod(a) * b[-1]
+
     aten = torch.ops.aten
     known = {
+        aten.addmm_: added,
         aten._scaled_dot_product_flash_attention_for_cpu: forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
     }

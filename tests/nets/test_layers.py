@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from aigc.core.spec import Spec
+from aigc.lab.costs import kernels
 from aigc.nets.gradients import Attended, SwiGLU, heads
 from aigc.nets.growing import growing
 from aigc.nets.layers import RMSNorm, conv
@@ -112,6 +114,16 @@ def test_gradients_by_hand_under_autocast_are_those_of_float32_but_for_bf16():
     for exact, rough in zip(*found):
         assert rough.dtype == torch.float32
         assert (rough - exact).norm() < 0.05 * exact.norm()
+
+
+def test_all_products_of_a_training_step_are_counted():
+    width, length, batch, vocab = 32, 16, 4, 7
+    net = CausalTransformer(Spec((length,), vocab=vocab), width=width, depth=2)
+    with FlopCounterMode(display=False, custom_mapping=kernels()) as counter:
+        net(torch.randint(vocab, (batch, length - 1))).sum().backward()
+    weights = sum(p.numel() for p in net.blocks.parameters() if p.ndim > 1) + vocab * width
+    attention = 7 * 2 * batch * length**2 * width  # two products forward, five backward
+    assert counter.get_total_flops() == 6 * batch * length * weights + 2 * attention
 
 
 def test_training_keeps_little_for_gradients():
