@@ -55,7 +55,8 @@ class Step:
 
     def __init__(self, net: Any, products: list[tuple[Product, ...]]):
         own = [block.attention for block in net.blocks]
-        turn, half = own[0].rotary.both, own[0].rotary.cos.shape[1]
+        turn = own[0].rotary.both
+        half = turn.shape[-1] // 2
         both = [torch.stack([a.q_norm.weight / (2 * half) ** 0.5, a.k_norm.weight]) for a in own]
         weight = torch.stack(both).unsqueeze(2)  # (layers, 2, 1, d)
         cos, sin = turn[:, :, None, None, None]

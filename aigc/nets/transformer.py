@@ -35,9 +35,8 @@ class Rotary(nn.Module):
             )
         frequency = base ** (-torch.arange(0, dim, 2).float() / dim)
         angles = torch.arange(length).float()[:, None] * frequency
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
-        self.register_buffer("both", torch.stack([self.cos, self.sin]).repeat(1, 1, 2), False)
+        both = torch.stack([angles.cos(), angles.sin()]).repeat(1, 1, 2)
+        self.register_buffer("both", both, persistent=False)
         self.both[1, :, : dim // 2].neg_()
 
 
@@ -250,7 +249,7 @@ class TransformerDenoiser(nn.Module):
         self.time, self.label = TimeEmbedding(width), condition(spec, width)
         self.out_shape = (outputs * spec.shape[0], *spec.shape[1:])
         self.inp, self.out = nn.Linear(inside, width), nn.Linear(width, outputs * inside)
-        self.place = nn.Parameter(0.02 * torch.randn(rotary.cos.shape[0], width))
+        self.place = nn.Parameter(0.02 * torch.randn(rotary.both.shape[1], width))
         self.blocks = nn.ModuleList(
             Block(width, heads, rotary, False, dropout, cond=width) for _ in range(depth)
         )
